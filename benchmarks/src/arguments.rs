@@ -7,7 +7,7 @@ use crate::Result;
 /// The value of `--<name>`, or `default` without one.
 ///
 /// # Errors
-/// When the value is missing or is no `T`.
+/// If the value is missing or is not a `T`.
 pub fn option<T: FromStr>(name: &str, default: T) -> Result<T> {
     let flag = format!("--{name}");
     let mut arguments = std::env::args()

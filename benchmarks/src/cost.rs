@@ -45,7 +45,7 @@ impl Meter {
     /// The meter of all sessions that are open in the pool's database now.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// If the database does not answer.
     pub async fn of(pool: &PgPool) -> Result<Self> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
         let sessions: Vec<i32> = sqlx::query_scalar(sql).fetch_all(pool).await?;

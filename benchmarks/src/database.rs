@@ -28,7 +28,7 @@ impl PostgresDatabase {
     /// Creates it.
     ///
     /// # Errors
-    /// When the server is not there or refuses.
+    /// If the server is not there or refuses.
     pub async fn create() -> Result<Self> {
         let url =
             std::env::var("BENTO_TEST_POSTGRES_URL").unwrap_or_else(|_| POSTGRES_URL.to_owned());
@@ -45,7 +45,7 @@ impl PostgresDatabase {
     /// A pool of this number of connections, warmed up.
     ///
     /// # Errors
-    /// When the server refuses.
+    /// If the server refuses.
     pub async fn pool(&self, connections: u32, synchronous_commit: &str) -> Result<PgPool> {
         let options = self.server.clone().database(&self.name);
         let options = options.options([("synchronous_commit", synchronous_commit)]);
@@ -67,7 +67,7 @@ impl PostgresDatabase {
     /// Drops it.
     ///
     /// # Errors
-    /// When the server refuses.
+    /// If the server refuses.
     pub async fn drop(self) -> Result {
         self.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))
             .await
@@ -94,7 +94,7 @@ impl MySqlDatabase {
     /// Creates it.
     ///
     /// # Errors
-    /// When the server is not there or refuses.
+    /// If the server is not there or refuses.
     pub async fn create() -> Result<Self> {
         let url = std::env::var("BENTO_TEST_MYSQL_URL").unwrap_or_else(|_| MYSQL_URL.to_owned());
         let database = Self {
@@ -110,7 +110,7 @@ impl MySqlDatabase {
     /// A pool of this number of connections, warmed up.
     ///
     /// # Errors
-    /// When the server refuses.
+    /// If the server refuses.
     pub async fn pool(&self, connections: u32) -> Result<MySqlPool> {
         let pool = MySqlPoolOptions::new()
             .min_connections(connections)
@@ -123,7 +123,7 @@ impl MySqlDatabase {
     /// Drops it.
     ///
     /// # Errors
-    /// When the server refuses.
+    /// If the server refuses.
     pub async fn drop(self) -> Result {
         self.execute(&format!("DROP DATABASE {}", self.name)).await
     }
@@ -153,7 +153,7 @@ impl SqliteFile {
     /// commits that wait for the disk.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// If the file cannot be opened.
     pub async fn pool(&self, connections: u32) -> Result<SqlitePool> {
         let options = SqliteConnectOptions::new()
             .filename(&self.0)
@@ -170,7 +170,7 @@ impl SqliteFile {
     /// Removes it, with the files beside it.
     ///
     /// # Errors
-    /// When it is not there.
+    /// If it is not there.
     pub fn remove(self) -> Result {
         for end in ["-wal", "-shm"] {
             // The last connection removes them.
@@ -183,7 +183,7 @@ impl SqliteFile {
 /// The server and its version, for the environment line.
 ///
 /// # Errors
-/// When the server is gone.
+/// If the server is gone.
 pub async fn version(pool: &PgPool) -> Result<String> {
     let version: String = sqlx::query_scalar("SHOW server_version")
         .fetch_one(pool)

@@ -14,8 +14,8 @@ type Answer = Result<(), PublishError>;
 /// Brings each delivery to several publishers at the same time; it is confirmed when all of them
 /// have confirmed it.
 ///
-/// When one fails, the relay hands the delivery over again, to all: those that had confirmed get it
-/// twice. Where that matters, give each broker a destination of its own, so that progress is kept
+/// If one fails, the relay hands the delivery over again, to all: those that had confirmed get it
+/// twice. If that matters, give each broker a destination of its own, so that progress is kept
 /// for each. The failure of a delivery is permanent if one publisher's is, else throttled if one's
 /// is, with the longest wait, else unavailable if one's is: it is an attempt only if all could be
 /// asked. Its text names who failed.

@@ -50,9 +50,9 @@
 //! given up, is replaced by the next call. So is one that may not write idempotently
 //! (`CLUSTER_AUTHORIZATION_FAILED`), until it may.
 //!
-//! When a right to a topic is given back, events go there again within five seconds: so often the
-//! client asks for the topics it was refused, unless the property
-//! `topic.metadata.refresh.interval.ms` says otherwise. A password that is refused while connected
+//! If a right to a topic is given back, events go there again within five seconds, the interval in
+//! which the client asks for the topics it was refused, unless the property
+//! `topic.metadata.refresh.interval.ms` sets another. A password that is refused while connected
 //! shows only as events that are not confirmed, and in the log of this crate.
 //!
 //! # Latency
@@ -64,8 +64,8 @@
 //!
 //! The conformance suite runs on [tansu](https://crates.io/crates/tansu), a broker that speaks
 //! Kafka's protocol, on the one that `BENTO_TEST_KAFKA_URL` names, or on librdkafka's mock cluster.
-//! What a refusal of the cluster means is tested on the mock cluster, which answers what it is told
-//! to: missing rights, quotas, records that are not taken, leaders that move.
+//! The classes of the cluster's refusals are tested on the mock cluster, which answers as it is
+//! told: missing rights, quotas, records that are not taken, leaders that move.
 //!
 //! tansu itself leaves TLS aside and takes any password with PLAIN. The tests of TLS, of client
 //! certificates and of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 put a gate in front of it that asks

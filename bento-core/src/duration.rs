@@ -67,7 +67,7 @@ pub fn format(duration: Duration) -> String {
 /// Reads a duration as serde hands it over.
 ///
 /// # Errors
-/// When the value is not a text, or the text is not a duration.
+/// If the value is not a text, or the text is not a duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_str(Written)
 }
@@ -79,7 +79,7 @@ pub mod option {
     /// Reads a duration as serde hands it over, if there is one.
     ///
     /// # Errors
-    /// When the value is not a text, or the text is not a duration.
+    /// If the value is not a text, or the text is not a duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {

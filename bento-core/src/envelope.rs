@@ -133,7 +133,7 @@ impl Envelope {
     /// The metadata that travels in `headers`.
     ///
     /// # Errors
-    /// When the stored headers are not a JSON object of texts.
+    /// If the stored headers are not a JSON object of texts.
     pub fn headers(&self) -> Result<Headers, serde_json::Error> {
         if self.headers.is_empty() {
             Ok(Headers::default())
@@ -145,7 +145,7 @@ impl Envelope {
     /// The destinations and times that the event itself names. Most events name none.
     ///
     /// # Errors
-    /// When a later release wrote the routing in another form, or it cannot be read.
+    /// If a later release wrote the routing in another form, or it cannot be read.
     pub fn routing(&self) -> Result<Routing, RoutingError> {
         Routing::decode(&self.routing, self.routing_version)
     }

@@ -159,7 +159,7 @@ pub trait AnyEvent: Any + fmt::Debug + Send + Sync {
     /// Appends the payload, as JSON in the current version.
     ///
     /// # Errors
-    /// When serde refuses a value, or a float is not finite (JSON would store `null`).
+    /// If serde refuses a value, or a float is not finite (JSON would store `null`).
     fn encode(&self, payload: &mut Vec<u8>) -> Result<(), serde_json::Error>;
 
     /// Reads what [`encode`](Self::encode) has written.

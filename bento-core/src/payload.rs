@@ -21,7 +21,7 @@ mod path;
 /// On an error `payload` keeps its length.
 ///
 /// # Errors
-/// When serde refuses a value, or a float anywhere in it is not finite: JSON has no such number and
+/// If serde refuses a value, or a float anywhere in it is not finite: JSON has no such number and
 /// would store `null`.
 pub fn encode<T: Serialize + ?Sized>(
     value: &T,

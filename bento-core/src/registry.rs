@@ -131,7 +131,7 @@ impl Registry {
     /// Makes sure that the crate of `E` is linked, by naming it.
     ///
     /// # Errors
-    /// When `E` is named but not registered: the platform did not run the registration (see the
+    /// If `E` is named but not registered: the platform did not run the registration (see the
     /// documentation of `inventory`).
     pub fn require<E: DomainEvent>(&self) -> Result<&Self, RegistryErrors> {
         let wanted = event_key(E::DESCRIPTOR);
@@ -150,7 +150,7 @@ impl Registry {
 
     /// Reads a stored payload as the type this binary has for its schema.
     ///
-    /// That is the current version; without one the newest superseded version; without one the
+    /// The type is the current version; without one the newest superseded version; without one the
     /// newest view declared `consumes` (among equals the first by module path: where several
     /// contexts have a view, each decodes its own with [`codec::decode`]).
     ///

@@ -67,7 +67,7 @@ pub trait TryUpcastFrom<Old>: Sized {
     /// The same fact in the form of this version.
     ///
     /// # Errors
-    /// When the old value has no reading in this version.
+    /// If the old value has no reading in this version.
     fn try_upcast_from(old: Old) -> Result<Self, Self::Error>;
 }
 

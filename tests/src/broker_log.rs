@@ -20,7 +20,7 @@ pub struct BrokerLog {
 /// A pool for a relay's process.
 ///
 /// # Errors
-/// When the database does not answer.
+/// If the database does not answer.
 pub async fn connect(url: String) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(url);
     options.max_connections(4).sqlx_logging(false);

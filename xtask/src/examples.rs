@@ -7,7 +7,7 @@
 //! Each is run with `--demo`, with which a server shows itself and ends; the others have no
 //! arguments.
 //!
-//! What differs from run to run is written there as a placeholder, see [`pattern`]. `--bless`
+//! Text that differs from run to run is written there as a placeholder, see [`pattern`]. `--bless`
 //! rewrites the file from what was printed, keeps every line that still matches, and puts
 //! placeholders for ids and times.
 

@@ -70,7 +70,7 @@ impl Probe<'_> {
 /// A server of this kind, or nothing but a printed account of what was tried.
 ///
 /// # Errors
-/// When one was asked for, by the environment or by `--only`, and none can be had.
+/// If one was asked for, by the environment or by `--only`, and none can be had.
 pub(crate) fn find(kind: Kind, probe: &Probe<'_>, asked_for: bool) -> Result<Option<Server>> {
     let variable = kind.variable().ok_or("SQLite needs no server")?;
     if let Ok(url) = env::var(variable) {

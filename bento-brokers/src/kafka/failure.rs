@@ -67,7 +67,7 @@ pub(super) fn wears(error: &KafkaError) -> bool {
 }
 
 /// # Errors
-/// When Kafka can have no topic of this name.
+/// If Kafka can have no topic of this name.
 pub(super) fn check_topic(name: &str) -> Result<(), PublishError> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let why = if name.is_empty() || matches!(name, "." | "..") {

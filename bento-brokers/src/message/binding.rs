@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 /// | [`AMQP`](Self::AMQP) | `cloudEvents_…` | the property content-type | any |
 /// | [`REDIS`](Self::REDIS) | `ce-…` | `content-type` | any |
 ///
-/// Where only printable ASCII goes, Bento's own facts are percent-encoded as the HTTP binding of
+/// A binding of printable ASCII percent-encodes Bento's own facts as the HTTP binding of
 /// CloudEvents says: everything but `!` to `~`, and `"` and `%`.
 ///
 /// The application's own headers do not depend on the binding. A value of printable ASCII without

@@ -32,7 +32,7 @@ impl Source {
     /// The source of this name.
     ///
     /// # Errors
-    /// When the name is empty.
+    /// If the name is empty.
     pub fn new(name: &str) -> Result<Self, EmptySource> {
         if name.is_empty() {
             Err(EmptySource)

@@ -31,9 +31,9 @@ pub(super) fn connecting(address: String, error: lapin::Error) -> ConnectError {
 
 /// The reason why a message that was sent alone was not confirmed.
 ///
-/// What closes a channel is the message's own fault and comes again with it, except for a right or
-/// an exchange that is missing: whoever gives it need not touch the message. Anything else says
-/// nothing about the message.
+/// An error that closes a channel is the message's own fault and comes again with it, except for a
+/// missing right or exchange, which can be given without a change of the message. Any other error
+/// says nothing about the message.
 pub(super) fn publishing(error: lapin::Error) -> PublishError {
     if is_denial(&error) {
         return PublishError::unavailable("RabbitMQ does not let the user write to the exchange")

@@ -29,7 +29,7 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// # Errors
-    /// When the event can never be sent so.
+    /// If the event can never be sent so.
     pub(super) fn new(
         delivery: &Delivery,
         settings: &RabbitMqSettings,

@@ -57,7 +57,7 @@ impl SettingsBuilder {
     /// Reads a TOML file.
     ///
     /// # Errors
-    /// When it cannot be read, or is not TOML.
+    /// If it cannot be read, or is not TOML.
     pub fn file(self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
@@ -70,7 +70,7 @@ impl SettingsBuilder {
     /// Reads TOML as if it stood in a file `bento.toml`.
     ///
     /// # Errors
-    /// When it is not TOML.
+    /// If it is not TOML.
     pub fn toml(self, text: &str) -> Result<Self, ConfigError> {
         self.text(text, Path::new("bento.toml"))
     }
@@ -78,7 +78,7 @@ impl SettingsBuilder {
     /// Reads the environment of the process: the variables that begin with `BENTO_`.
     ///
     /// # Errors
-    /// When one of them is not UTF-8.
+    /// If one of them is not UTF-8.
     pub fn env(self) -> Result<Self, ConfigError> {
         let mut variables = Vec::new();
         for (name, value) in env::vars_os() {

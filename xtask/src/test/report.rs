@@ -81,7 +81,7 @@ impl Report {
     }
 
     /// # Errors
-    /// When a test failed, or a suite did not run where it should have.
+    /// If a test failed, or a suite did not run where it should have.
     pub(super) fn verdict(&self, cargo_succeeded: bool, all_was_asked_for: bool) -> Result {
         if self.total.failed > 0 {
             return Err(format!(

@@ -93,7 +93,7 @@ impl Outbox for MySql {
     }
 
     /// The server's threads behind its sessions. Those that write in the background belong to
-    /// nobody.
+    /// no session.
     async fn meter(&self) -> Result<Meter> {
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {

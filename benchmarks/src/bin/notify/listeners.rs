@@ -50,7 +50,7 @@ impl Listeners {
     /// The number of notifications that they received, by Bento and from inside the transactions.
     ///
     /// # Errors
-    /// When one never was: there was nothing to measure.
+    /// If one never was: there was nothing to measure.
     pub(crate) fn heard(&self) -> Result<(u64, u64)> {
         let heard = (
             self.by_bento.load(Ordering::Relaxed),

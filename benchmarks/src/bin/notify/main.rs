@@ -76,7 +76,7 @@ async fn compare(database: &PostgresDatabase, rounds: usize, commits: u32, clien
     );
     println!("|---|---:|---:|---:|");
     let rows = [
-        (Silent, "nobody is woken"),
+        (Silent, "without a wake"),
         (Bento, "`Wake` and `PostgresWake`"),
         (Inside, "`NOTIFY` in the transaction"),
     ];
