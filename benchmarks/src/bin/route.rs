@@ -114,10 +114,7 @@ impl Bench {
             let config = names.iter().fold(RouterConfig::default(), |config, name| {
                 config.destination(Destination::new(*name))
             });
-            rules
-                .into_iter()
-                .fold(config, RouterConfig::rule)
-                .build()
+            rules.into_iter().fold(config, RouterConfig::rule).build()
         };
         let envelope_only = || {
             vec![
