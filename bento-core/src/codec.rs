@@ -98,6 +98,14 @@ pub(crate) fn decode_known_version<E: DomainEvent>(
     }
 }
 
+/// The answer for an event that is none of those asked for.
+pub(crate) fn not_listed(event_type: &str) -> DecodeError {
+    DecodeError::UnknownEventType {
+        event_type: event_type.to_owned(),
+        wanted: None,
+    }
+}
+
 /// The answer for a version that the event does not read.
 fn refused(event: &EventDescriptor, version: u32) -> Option<DecodeError> {
     let EventDescriptor {

@@ -12,6 +12,12 @@ use crate::id::EventId;
 use crate::metadata::{Headers, Routing, RoutingError};
 use crate::registry::Registry;
 
+pub use self::from_envelope::FromEnvelope;
+#[doc(hidden)]
+pub use self::from_envelope::one_of;
+
+mod from_envelope;
+
 /// A serialised event and its metadata, as stored in the outbox and handed to publishers and
 /// handlers.
 ///

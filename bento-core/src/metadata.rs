@@ -15,7 +15,7 @@ use crate::telemetry::TARGET_RAISE;
 use crate::trace::TraceContext;
 
 pub use self::ext_value::{InvalidHeaderValue, decode_header, encode_header};
-pub use self::header_rule::{HEADER_NAME, HeaderRule, UnsendableHeader, check_header};
+pub use self::header_rule::{HEADER_NAME, HOPS, HeaderRule, UnsendableHeader, check_header};
 pub use self::routing::{Routing, RoutingError};
 
 mod ext_value;

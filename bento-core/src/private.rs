@@ -24,6 +24,8 @@ pub use serde_json::value::RawValue;
 pub use crate::aggregate::{
     Aggregate, AggregateDescriptor, AggregateEvents, VersionNumber, Versioned, raise,
 };
+pub use crate::codec::DecodeError;
+pub use crate::envelope::{Envelope, FromEnvelope, one_of};
 pub use crate::event::unraisable::{RaisesConsumed, RaisesSuperseded, RaisesVariants};
 pub use crate::event::{
     AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor,

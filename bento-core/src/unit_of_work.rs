@@ -45,7 +45,7 @@ pub use self::flush::Flush;
 use self::frame::Frame;
 pub use self::frame::Opener;
 pub(crate) use self::frame::Saved;
-pub use self::raising::{raise, raise_with};
+pub use self::raising::{ReturnedEvents, raise, raise_with};
 
 /// The identity of a frame within its unit of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

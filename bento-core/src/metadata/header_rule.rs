@@ -10,6 +10,10 @@
 /// value.
 pub const HEADER_NAME: usize = 254;
 
+/// The header that counts the handlers between an event and the first of its chain. Handlers set
+/// it, so that two which raise each other's events do not go on for ever.
+pub const HOPS: &str = "bento-hops";
+
 /// A header that some broker would not carry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the header `{}` cannot be sent: {rule}", name.escape_debug())]
@@ -79,7 +83,7 @@ pub enum HeaderRule {
 ///
 /// | name | use |
 /// |---|---|
-/// | `content-type`, `ce-…`, `ce_…`, `cloudEvents_…`, `bento-…` | the facts of the event itself |
+/// | `content-type`, `ce-…`, `ce_…`, `cloudEvents_…`, `bento-…` but [`HOPS`] | the facts of the event itself |
 /// | `correlation_id`, `causation_id`, `source`, `actor` | fields of [`Metadata`](super::Metadata) |
 /// | `authorization`, `cookie` | credentials, which only the settings of a publisher say |
 /// | `connection`, `content-encoding`, `content-length`, `expect`, `host`, `keep-alive`, `proxy-…`, `te`, `trailer`, `transfer-encoding`, `upgrade` | the connection of HTTP |
@@ -128,6 +132,9 @@ fn check_name(name: &str) -> Result<(), HeaderRule> {
     }
     if FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field)) {
         return Err(HeaderRule::Field);
+    }
+    if name == HOPS {
+        return Ok(());
     }
     let reserved = RESERVED.iter().find(|reserved| reserved.covers(name));
     reserved.map_or(Ok(()), |reserved| {

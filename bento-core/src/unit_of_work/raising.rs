@@ -41,6 +41,67 @@ pub fn raise_with<E: Raisable>(
     })
 }
 
+/// The events that a function returns, to be raised in the transaction whose scope it ran in.
+///
+/// Implemented for `()`, an event, and an `Option`, `Vec` or array of events of one type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be returned by a handler",
+    label = "neither `()` nor events",
+    note = "a handler returns `Result<(), HandleError>`, or the events that it raises: \
+            `Result<E, _>`, `Result<Option<E>, _>`, `Result<Vec<E>, _>` with an event `E`"
+)]
+pub trait ReturnedEvents {
+    /// True for a type that holds events.
+    const ARE_EVENTS: bool;
+
+    /// Raises each event.
+    ///
+    /// # Errors
+    /// [`RaiseError::NoScope`] outside the scope of a transaction.
+    fn raise_all(self) -> Result<(), RaiseError>;
+}
+
+impl ReturnedEvents for () {
+    const ARE_EVENTS: bool = false;
+
+    fn raise_all(self) -> Result<(), RaiseError> {
+        Ok(())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Raisable> ReturnedEvents for E {
+    const ARE_EVENTS: bool = true;
+
+    fn raise_all(self) -> Result<(), RaiseError> {
+        raise(self)
+    }
+}
+
+impl<E: Raisable> ReturnedEvents for Option<E> {
+    const ARE_EVENTS: bool = true;
+
+    fn raise_all(self) -> Result<(), RaiseError> {
+        self.into_iter().try_for_each(raise)
+    }
+}
+
+impl<E: Raisable> ReturnedEvents for Vec<E> {
+    const ARE_EVENTS: bool = true;
+
+    fn raise_all(self) -> Result<(), RaiseError> {
+        self.into_iter().try_for_each(raise)
+    }
+}
+
+impl<E: Raisable, const N: usize> ReturnedEvents for [E; N] {
+    const ARE_EVENTS: bool = true;
+
+    fn raise_all(self) -> Result<(), RaiseError> {
+        self.into_iter().try_for_each(raise)
+    }
+}
+
 impl UnitOfWork {
     /// Raises an event, or returns it if the transaction has ended.
     #[must_use = "the event was not raised if it comes back"]

@@ -43,6 +43,7 @@ pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
             clone_impl(checked),
             partial_eq_impl(checked),
             from_impls(checked),
+            from_envelope_impl(checked),
         ];
         quote!(#(#parts)*)
     } else {
@@ -59,6 +60,15 @@ pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
             }
             impl #private::AggregateEvents for #event_enum {
                 fn from_any(_: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {
+                    #private::unreachable!()
+                }
+            }
+            impl #private::FromEnvelope for #event_enum {
+                const EVENTS: &'static [&'static #private::EventDescriptor] = &[];
+
+                fn from_envelope(
+                    _: &#private::Envelope,
+                ) -> #private::Result<Self, #private::DecodeError> {
                     #private::unreachable!()
                 }
             }
@@ -216,6 +226,35 @@ fn from_impls(checked: &Checked) -> TokenStream {
         impl<ListedEvent: #private::RaisedBy<#ident>> #private::From<ListedEvent> for #event_enum {
             fn from(__bento_event: ListedEvent) -> Self {
                 #private::variant::<#ident, ListedEvent>(__bento_event)
+            }
+        }
+    }
+}
+
+/// Lets a handler take the enum.
+fn from_envelope_impl(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let (ident, event_enum) = (checked.aggregate.head.ident, &checked.event_enum);
+    let events = checked.events.iter().map(
+        |Listed {
+             cfgs,
+             path,
+             position,
+             ..
+         }| { quote!(#(#cfgs)* #private::descriptor_of::<#ident, #path, #position>()) },
+    );
+    quote! {
+        #[automatically_derived]
+        impl #private::FromEnvelope for #event_enum {
+            const EVENTS: &'static [&'static #private::EventDescriptor] = &[#(#events),*];
+
+            fn from_envelope(
+                __bento_envelope: &#private::Envelope,
+            ) -> #private::Result<Self, #private::DecodeError> {
+                #private::one_of(
+                    __bento_envelope,
+                    <Self as #private::AggregateEvents>::from_any,
+                )
             }
         }
     }

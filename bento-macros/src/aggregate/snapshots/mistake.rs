@@ -168,6 +168,23 @@ const _: () = {
         }
     }
     #[automatically_derived]
+    impl ::bento_core::__private::FromEnvelope for OrderEvent {
+        const EVENTS: &'static [&'static ::bento_core::__private::EventDescriptor] = &[
+            ::bento_core::__private::descriptor_of::<Order, OrderCreated, 0usize>(),
+        ];
+        fn from_envelope(
+            __bento_envelope: &::bento_core::__private::Envelope,
+        ) -> ::bento_core::__private::Result<
+            Self,
+            ::bento_core::__private::DecodeError,
+        > {
+            ::bento_core::__private::one_of(
+                __bento_envelope,
+                <Self as ::bento_core::__private::AggregateEvents>::from_any,
+            )
+        }
+    }
+    #[automatically_derived]
     impl<
         AnyAggregate: ::bento_core::__private::RaisesVariants<Self>,
     > ::bento_core::__private::RaisedBy<AnyAggregate> for OrderEvent {

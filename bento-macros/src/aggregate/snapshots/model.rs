@@ -167,6 +167,20 @@ const _: () = {
         }
     }
     #[automatically_derived]
+    impl framework::__private::FromEnvelope for OrderLineEvent {
+        const EVENTS: &'static [&'static framework::__private::EventDescriptor] = &[
+            framework::__private::descriptor_of::<Model, LineAdded, 0usize>(),
+        ];
+        fn from_envelope(
+            __bento_envelope: &framework::__private::Envelope,
+        ) -> framework::__private::Result<Self, framework::__private::DecodeError> {
+            framework::__private::one_of(
+                __bento_envelope,
+                <Self as framework::__private::AggregateEvents>::from_any,
+            )
+        }
+    }
+    #[automatically_derived]
     impl<
         AnyAggregate: framework::__private::RaisesVariants<Self>,
     > framework::__private::RaisedBy<AnyAggregate> for OrderLineEvent {
