@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bento_relay::publish::{Delivery, Destination, PublishError, Publisher};
+use bento_relay::publish::{
+    Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher,
+};
 
 /// Bounds how long another publisher may take for a batch.
 ///
@@ -73,6 +75,18 @@ impl<P: Publisher> Publisher for Timeout<P> {
 
     fn serves(&self, destination: &Destination) -> bool {
         self.inner.serves(destination)
+    }
+
+    fn answering(&self, destination: &Destination) -> Answering {
+        self.inner.answering(destination)
+    }
+
+    fn handlers(&self) -> Vec<HandlerRoute> {
+        self.inner.handlers()
+    }
+
+    fn has_only_handlers(&self) -> bool {
+        self.inner.has_only_handlers()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Batches and failures in the trace.
 
-use bento_relay::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
+use bento_relay::publish::{
+    Answering, Delivery, Destination, FailureClass, HandlerRoute, PublishError, Publisher,
+};
 use bento_relay::telemetry::TARGET_PUBLISH;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -53,6 +55,18 @@ impl<P: Publisher> Publisher for Traced<P> {
 
     fn serves(&self, destination: &Destination) -> bool {
         self.0.serves(destination)
+    }
+
+    fn answering(&self, destination: &Destination) -> Answering {
+        self.0.answering(destination)
+    }
+
+    fn handlers(&self) -> Vec<HandlerRoute> {
+        self.0.handlers()
+    }
+
+    fn has_only_handlers(&self) -> bool {
+        self.0.has_only_handlers()
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) use self::answers::TOO_FEW_ANSWERS;
 use self::batch::Batch;
 pub(crate) use self::batch_size::BatchSize;
 use self::close::Late;
+use self::handlers::Handlers;
+pub(crate) use self::handlers::OwnHandlers;
 pub(crate) use self::outlet::Wave;
 use self::streams::Blocked;
 use self::unreached::Unreached;
@@ -71,6 +73,7 @@ mod answers;
 mod batch;
 mod batch_size;
 mod close;
+mod handlers;
 mod intake;
 mod leg;
 mod outlet;
@@ -88,6 +91,7 @@ pub(crate) struct Machine<R = Router> {
     random: fastrand::Rng,
     blocked: Blocked,
     paused: HashSet<String>,
+    handlers: Handlers,
     revision: Option<i64>,
     batch: Batch,
     late: Late,
@@ -285,6 +289,7 @@ impl<R: Routing> Machine<R> {
             random: fastrand::Rng::with_seed(seed),
             blocked: Blocked::default(),
             paused: HashSet::new(),
+            handlers: Handlers::default(),
             revision: None,
             batch: Batch::default(),
             late: Late::default(),
@@ -318,6 +323,7 @@ impl<R: Routing> Machine<R> {
         if let Some(streams) = advanced.streams {
             self.blocked = Blocked::from_iter(streams);
             self.paused = HashSet::from_iter(advanced.paused_tenants);
+            self.handlers.record(advanced.handlers);
         }
         // A full page may have left out a held row of a stream that pending rows are behind.
         let all_held_are_here = advanced.held.len() < held_limit && !advanced.is_cut;

@@ -16,8 +16,9 @@ use crate::dead_letter::{
 };
 use crate::held::{HeldEvents, HeldFilter};
 use crate::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
+use crate::publish::HandlerRoute;
 use crate::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
 };
 use crate::tenant::{PausedTenant, Pauses};
 
@@ -26,6 +27,7 @@ mod clock;
 mod contents;
 mod counts;
 mod dead_letters;
+mod handlers;
 mod leases;
 mod shard;
 
@@ -135,6 +137,15 @@ impl Staged {
 impl RelayStore for MemoryStore {
     async fn open(&self) -> Result<Sharding, StoreError> {
         self.contents().open(self.configured)
+    }
+
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.contents().record_handlers(handlers, self.now());
+        Ok(())
+    }
+
+    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+        Ok(self.contents().retire_handler(name))
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {

@@ -2,6 +2,7 @@
 //!
 //! Decision: docs/decisions/0030-a-failure-says-whose-it-is.md
 //! Decision: docs/decisions/0034-each-event-has-a-call-of-its-own.md
+//! Decision: docs/decisions/0035-the-handlers-are-recorded.md
 //! Decision: docs/decisions/0018-the-publisher-trait-and-pulsar.md
 
 use std::borrow::Cow;
@@ -12,11 +13,13 @@ use std::time::Duration;
 
 mod console;
 mod destination;
+mod handler;
 mod memory;
 mod set;
 
 pub use self::console::ConsolePublisher;
 pub use self::destination::{Delivery, Destination};
+pub use self::handler::{HandlerRoute, StartFrom};
 pub use self::memory::MemoryPublisher;
 pub use self::set::{BoxPublisher, Publishers};
 use bento_core::report::with_causes;
@@ -103,6 +106,18 @@ pub trait Publisher: fmt::Debug + Send + Sync + 'static {
     fn serves(&self, _destination: &Destination) -> bool {
         true
     }
+
+    /// The routes that the publisher brings: one for each of its handlers. A relay asks once, when
+    /// it is started, and records them.
+    fn handlers(&self) -> Vec<HandlerRoute> {
+        Vec::new()
+    }
+
+    /// True if the publisher has nothing but handlers. A relay without rules then sends each event
+    /// to the handlers that take it, and to no other destination.
+    fn has_only_handlers(&self) -> bool {
+        !self.handlers().is_empty()
+    }
 }
 
 impl<P: Publisher + ?Sized> Publisher for Arc<P> {
@@ -123,6 +138,14 @@ impl<P: Publisher + ?Sized> Publisher for Arc<P> {
 
     fn serves(&self, destination: &Destination) -> bool {
         (**self).serves(destination)
+    }
+
+    fn handlers(&self) -> Vec<HandlerRoute> {
+        (**self).handlers()
+    }
+
+    fn has_only_handlers(&self) -> bool {
+        (**self).has_only_handlers()
     }
 }
 
@@ -296,6 +319,15 @@ impl PublishError {
         Self {
             class: FailureClass::NotTried,
             ..Self::transient(message)
+        }
+    }
+
+    /// The same failure, with a next attempt no sooner than after `wait`.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..self
         }
     }
 

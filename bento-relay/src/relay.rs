@@ -55,6 +55,7 @@ mod in_flight;
 mod journal;
 mod pass;
 mod reply;
+mod roster;
 mod send;
 mod settings;
 mod shared;

@@ -25,6 +25,7 @@ pub use self::condition::{Condition, Field, Literal, Test, field};
 pub use self::config::RouterConfig;
 pub(crate) use self::config::{UNREADABLE, UNROUTABLE, is_reserved};
 pub use self::error::{RouterError, RouterErrors, RouterFault};
+pub(crate) use self::glob::{Glob, covers};
 pub use self::rule::{Rule, Strategy, Transform};
 use crate::publish::Destination;
 pub use crate::reading::{KeyPath, Step};
@@ -199,6 +200,18 @@ impl Router {
         RouterConfig::by_condition(pairs).build()
     }
 
+    /// A router that sends no event anywhere.
+    pub(crate) fn nowhere() -> Self {
+        Self::of(Compiled::without_routes())
+    }
+
+    /// True for the router of a relay without rules.
+    pub(crate) fn is_default(&self) -> bool {
+        let mut routes = self.routes();
+        let only = routes.next().filter(|_| routes.next().is_none());
+        only.is_some_and(|route| **route == Route::default())
+    }
+
     fn of(compiled: Compiled) -> Self {
         Self {
             compiled: Arc::new(compiled),
@@ -291,6 +304,20 @@ impl Target {
             not_before,
             expires_at,
         }
+    }
+
+    /// An event on a route that no rule gives it, with its own times before those of the route.
+    pub(crate) fn of_event(
+        route: &Arc<Route>,
+        envelope: &Arc<Envelope>,
+    ) -> Result<Self, RouteError> {
+        let routing = own_routing(envelope)?;
+        let target = Self::new(Arc::clone(route), Arc::clone(envelope));
+        Ok(Self {
+            not_before: routing.deliver_at.or(target.not_before),
+            expires_at: routing.expires_at.or(target.expires_at),
+            ..target
+        })
     }
 
     /// Adds the event on these routes. The event's own times override those of the rules; the

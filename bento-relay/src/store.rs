@@ -57,6 +57,17 @@
 //! * **A published row** that is kept is recognised when its event id is written again, until it is
 //!   pruned. An event is kept once, when a pending row is confirmed by all or a held one is
 //!   confirmed; a row that is held or dead is not.
+//! * **A handler** is recorded once by name. Recording it again replaces its order and its event
+//!   types: those of the process that starts, and those that a living relay of another release
+//!   serves for it; a heartbeat adds what its relay serves and the record lacks. A new one [starts
+//!   after](RecordedHandler::starts_after) the last position of a row that is pending, or held
+//!   under [`unroutable`](NewDeadLetter::UNROUTABLE), read while no relay reads rows; or after 0,
+//!   from the [beginning](crate::publish::StartFrom::Beginning).
+//!   Whatever changes the record changes the revision of every shard in the same transaction: a
+//!   relay learns of it in the call that returns the first row committed after it.
+//! * **A relay is complete** if it serves every recorded handler with every event type recorded
+//!   for it. While a complete relay that serves a lane is alive, an incomplete one has no fair
+//!   share of that lane: it claims nothing there, and what it has is surplus.
 //! * **Releasing** a shard, by a hand-over or by [`RelayStore::release`], leaves it free at once. A
 //!   shard claimed later from an owner that did not release it was [taken
 //!   over](Holdings::taken_over).
@@ -72,9 +83,13 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use self::error::StoreError;
+pub use self::handlers::{RecordedHandler, RetiredHandler, ServedHandler};
 pub use self::settlement::{Failure, NewDeadLetter, Outcome, Place, Settlement, Unroutable};
 mod error;
+mod handlers;
 mod settlement;
+
+use crate::publish::HandlerRoute;
 
 /// The identity of one running relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -190,6 +205,8 @@ pub struct Advanced {
     /// The tenants that an operator has paused, said together with `streams`. Pending rows of
     /// theirs are still returned; held ones are not.
     pub paused_tenants: Vec<String>,
+    /// The recorded handlers, in the order of their names, said together with `streams`.
+    pub handlers: Vec<RecordedHandler>,
     /// The time until the next held row is due that is not due yet, by the store's clock; `None`
     /// without one.
     pub next_due: Option<Duration>,
@@ -221,6 +238,8 @@ pub struct Heartbeat {
     pub lanes: Option<Vec<u16>>,
     /// True if the relay may take free shards, up to its fair share.
     pub claim: bool,
+    /// The handlers that it serves.
+    pub handlers: Vec<ServedHandler>,
     /// Shards of its own that it may hand over, because none of their events is in flight. Those
     /// above its fair share are handed over, and the others kept. The relay works on none of them
     /// until the call returns.
@@ -240,6 +259,8 @@ pub struct Holdings {
     /// Shards outside of the recorded sharding that hold events: some process writes by another
     /// sharding. Any relay claims them, above its fair share.
     pub stray: Vec<ShardId>,
+    /// The names of the recorded handlers, in order.
+    pub handlers: Vec<Arc<str>>,
     /// The time of the store's clock, by which delays and deadlines are kept. `None` from a store
     /// without a clock.
     pub now: Option<DateTime<Utc>>,
@@ -302,6 +323,36 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// The shards may be recorded or not. Calling it again records what is missing.
     fn open(&self) -> impl Future<Output = Result<Sharding, StoreError>> + Send;
+
+    /// Records the handlers of a process that starts, after it has opened the store and before its
+    /// first heartbeat.
+    ///
+    /// # Errors
+    /// As [`heartbeat`](Self::heartbeat).
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    fn record_handlers(
+        &self,
+        handlers: &[HandlerRoute],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes the record of a handler: no later event is routed to it. Events that are held for it
+    /// become what those of an unknown destination become, unless it is recorded again. `None` if
+    /// it is not recorded.
+    ///
+    /// A process that serves the handler records it again when it starts: remove the handler from
+    /// every release that runs first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all.
+    fn retire_handler(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<RetiredHandler>, StoreError>> + Send;
 
     /// Renews all leases of a relay, claims free shards and hands over surplus ones. What the
     /// database has to record for a relay to work is recorded again where it is gone.

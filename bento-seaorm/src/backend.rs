@@ -200,3 +200,24 @@ pub(crate) fn pool_size(db: &DatabaseConnection) -> u32 {
         _ => 0,
     }
 }
+
+/// The most connections that a pool may have; `None` for a connection that has no pool. SQLite
+/// writes with one at a time.
+pub(crate) fn max_connections(db: &DatabaseConnection) -> Option<u32> {
+    match &db.inner {
+        #[cfg(feature = "postgres")]
+        sea_orm::DatabaseConnectionType::SqlxPostgresPoolConnection(_) => {
+            let pool = db.get_postgres_connection_pool();
+            Some(pool.options().get_max_connections())
+        }
+        #[cfg(feature = "mysql")]
+        sea_orm::DatabaseConnectionType::SqlxMySqlPoolConnection(_) => {
+            let pool = db.get_mysql_connection_pool();
+            Some(pool.options().get_max_connections())
+        }
+        #[cfg(feature = "sqlite")]
+        sea_orm::DatabaseConnectionType::SqlxSqlitePoolConnection(_) => Some(1),
+        #[allow(unreachable_patterns, reason = "reachable as soon as a feature is off")]
+        _ => None,
+    }
+}

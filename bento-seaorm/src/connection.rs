@@ -397,6 +397,17 @@ impl OutboxConnection {
         run_async(self.begin_with_options(options).await?, callback).await
     }
 
+    /// The tables of Bento beside this connection.
+    pub(crate) fn tables(&self) -> &Tables {
+        self.settings.writer.tables()
+    }
+
+    /// The most connections of the pool; `None` if it is not known.
+    #[doc(hidden)]
+    pub fn pool_size(&self) -> Option<u32> {
+        backend::max_connections(self.inner())
+    }
+
     fn warn_inside_own_scope(&self) {
         let is_own = |scope: UnitOfWork| scope.owner() == Some(self.settings.owner());
         if UnitOfWork::current().is_some_and(is_own) {

@@ -67,6 +67,18 @@ pub(crate) trait Dialect: Backend {
     /// The end of an INSERT into a table that skips a row whose key exists.
     fn or_leave(&self, table: &str, key: &[&str]) -> String;
 
+    /// The end of an INSERT whose answer tells if the key existed: no row is affected then, or
+    /// [`is_duplicate`](Self::is_duplicate) is true for the error, after which the transaction goes
+    /// on.
+    fn or_tell(&self, table: &str, key: &[&str]) -> String {
+        self.or_leave(table, key)
+    }
+
+    /// True for the error of an INSERT with [`or_tell`](Self::or_tell) if the key existed.
+    fn is_duplicate(&self, _error: &DbErr) -> bool {
+        false
+    }
+
     /// The end of an INSERT that answers with this column of the rows it has written; `None` where
     /// the back end would answer with skipped rows too, or cannot answer.
     fn returning(&self, column: &str) -> Option<String>;
@@ -111,7 +123,7 @@ pub(crate) trait Dialect: Backend {
     /// The text of a DELETE of a limited number of rows. `rows` are the clauses that a SELECT of
     /// them has after its table.
     fn delete_some(&self, table: &str, key: &str, rows: &str) -> String {
-        format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} {rows})")
+        format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} {rows})")
     }
 
     /// The text of an UPDATE of shard rows that locks them in the order of the shards. Every

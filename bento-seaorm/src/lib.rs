@@ -16,6 +16,7 @@ mod dead_letter;
 mod dialect;
 mod entity;
 mod error;
+mod handled;
 mod inspect;
 pub mod migration;
 mod outbox;

@@ -92,6 +92,10 @@ impl OutboxWriter {
         }
     }
 
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// Reads the sharding of the outbox and the clock of the database: one SELECT until
     /// [`confirm`](Self::confirm) was called, and one every 30 seconds after.
     ///

@@ -17,7 +17,9 @@
 //! Nothing is bound to a session.
 
 mod advance;
+mod all_shards;
 mod errors;
+mod handlers;
 mod held;
 mod leases;
 mod memory;
@@ -36,8 +38,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::outbox::{ShardId, Sharding};
+use bento_relay::publish::HandlerRoute;
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
@@ -212,6 +215,14 @@ impl RelayStore for OutboxStore {
 
     async fn open(&self) -> Result<Sharding, StoreError> {
         leases::open(self).await
+    }
+
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        handlers::record(self, handlers).await
+    }
+
+    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+        handlers::retire(self, name).await
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {

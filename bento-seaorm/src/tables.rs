@@ -17,6 +17,8 @@ use crate::backend;
 /// | `discarded_letter` | what is kept of dead letters that were discarded | operator commands |
 /// | `outbox_published` | published events, if they are kept | the relay that owns the shard; one relay at a time prunes |
 /// | `paused_tenant` | tenants whose events are held back | operator commands |
+/// | `handled_event` | events that a handler has handled, so that none is handled twice | dispatchers; one relay at a time prunes |
+/// | `handler` | the handlers of every process, and where each began | relays that start |
 /// | `relay_shard` | one lease for each shard | relays |
 /// | `relay` | relays that are alive | relays |
 /// | `outbox_meta` | how the outbox is divided, and when to prune again | the first flush or relay; relays that prune |
@@ -32,6 +34,8 @@ pub struct Tables {
     discarded_letter: String,
     published: String,
     paused_tenant: String,
+    handled_event: String,
+    handler: String,
     shard: String,
     relay: String,
     meta: String,
@@ -77,6 +81,8 @@ impl Tables {
             discarded_letter: name("discarded_letter"),
             published: name("outbox_published"),
             paused_tenant: name("paused_tenant"),
+            handled_event: name("handled_event"),
+            handler: name("handler"),
             shard: name("relay_shard"),
             relay: name("relay"),
             meta: name("outbox_meta"),
@@ -120,6 +126,16 @@ impl Tables {
         &self.paused_tenant
     }
 
+    /// The events that a handler has handled.
+    pub fn handled_event(&self) -> &str {
+        &self.handled_event
+    }
+
+    /// The handlers of every process.
+    pub fn handler(&self) -> &str {
+        &self.handler
+    }
+
     /// The leases of the shards.
     pub fn shard(&self) -> &str {
         &self.shard
@@ -141,12 +157,14 @@ impl Tables {
     }
 
     /// Every table, in the order in which they can be dropped.
-    pub(crate) fn all(&self) -> [&str; 9] {
+    pub(crate) fn all(&self) -> [&str; 11] {
         [
             &self.meta,
             &self.relay,
             &self.shard,
             &self.paused_tenant,
+            &self.handled_event,
+            &self.handler,
             &self.published,
             &self.discarded_letter,
             &self.dead_letter,

@@ -20,12 +20,14 @@ use std::sync::Arc;
 
 use bento_core::unit_of_work::{FrameId, Opener, UnitOfWork};
 use bytes::Bytes;
-use sea_orm::{AccessMode, DatabaseTransaction, IsolationLevel, TransactionOptions};
+use sea_orm::{AccessMode, DatabaseTransaction, DbErr, IsolationLevel, TransactionOptions};
 
 use self::health::Savepoint;
 use self::physical::{Contention, Physical};
 use crate::error::{Error, TransactionError};
+use crate::session::Session;
 use crate::settings::Settings;
+use crate::tables::Tables;
 
 mod background;
 mod closure;
@@ -261,6 +263,24 @@ impl OutboxTransaction {
             Some(savepoint) => commit::release(self, savepoint).await,
             None => commit::commit(self).await,
         }
+    }
+
+    /// Runs a statement of Bento's own in this transaction.
+    pub(crate) async fn run_own<T, F>(
+        &self,
+        statement: impl FnOnce(Session) -> F,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+    {
+        let session = self.physical.session().clone();
+        self.physical.run_own(self.frame, statement(session)).await
+    }
+
+    /// The tables of Bento beside this transaction.
+    pub(crate) fn tables(&self) -> &Tables {
+        self.physical.settings().writer.tables()
     }
 
     /// Rolls back, together with what is nested in it. Collected events are back with their

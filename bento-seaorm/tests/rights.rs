@@ -14,8 +14,8 @@ use bento_relay::dead_letter::{
     AlertOutcome, AlertStore, Amendment, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode,
 };
 use bento_relay::inspect::Inspect;
-use bento_relay::publish::{Delivery, PublishError, Publisher};
-use bento_relay::store::{Prune, RelayStore};
+use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
+use bento_relay::store::{Prune, RelayStore, RetiredHandler};
 use bento_seaorm::{OutboxConnection, OutboxConnectionBuilder, OutboxStore, TablePrefix, Tables};
 use futures_util::FutureExt as _;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
@@ -166,6 +166,8 @@ async fn write(outbox: &Outbox, db: DatabaseConnection) {
 /// Publishes, holds, gives up, keeps what is published, and removes it.
 async fn relay(outbox: &Outbox, db: DatabaseConnection) {
     let store = || outbox.store(db.clone()).with_application("shop");
+    record(&store(), &["*.opened"]).await;
+    record(&store(), &["account.*"]).await;
     let relay = Relay::builder(store(), Picky)
         .retention(Duration::from_secs(3600))
         .workers(1);
@@ -186,6 +188,15 @@ async fn relay(outbox: &Outbox, db: DatabaseConnection) {
         every: Duration::from_secs(1),
     };
     assert_eq!(store().prune(prune).await.unwrap(), Some(32));
+}
+
+/// Records a handler that takes nothing of what is written.
+async fn record(store: &OutboxStore, event_types: &[&str]) {
+    let route = HandlerRoute::new(
+        "audit",
+        event_types.iter().map(|taken| format!("no-{taken}")),
+    );
+    store.record_handlers(&[route]).await.unwrap();
 }
 
 /// A row that cannot be read is given up as well.
@@ -265,6 +276,8 @@ async fn operate(outbox: &Outbox, db: DatabaseConnection) {
     assert!(operator.pause("acme", "a test").await.unwrap());
     assert_eq!(operator.paused().await.unwrap().len(), 1);
     assert!(operator.resume("acme").await.unwrap());
+    let retired = store.retire_handler("audit").await.unwrap();
+    assert_eq!(retired, Some(RetiredHandler { held: 0, dead: 0 }));
     outbox
         .run(&db, "SELECT count(*) FROM bento_outbox_status")
         .await

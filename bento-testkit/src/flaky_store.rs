@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
+use bento_relay::publish::HandlerRoute;
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
 };
 
 /// Wraps a store and makes it unavailable, or its answers unclear, when told to. Clones go away
@@ -115,6 +116,14 @@ impl<S> FlakyStore<S> {
 impl<S: RelayStore> RelayStore for FlakyStore<S> {
     async fn open(&self) -> Result<Sharding, StoreError> {
         self.call(self.inner.open()).await
+    }
+
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.call(self.inner.record_handlers(handlers)).await
+    }
+
+    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+        self.call(self.inner.retire_handler(name)).await
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bento_relay::publish::{Delivery, Destination, MemoryPublisher, PublishError, Publisher};
+use bento_relay::publish::{
+    Answering, Delivery, Destination, HandlerRoute, MemoryPublisher, PublishError, Publisher,
+};
 
 /// Watches another publisher: which batches it got, and whether the relay kept its promise about
 /// them. Clones watch together.
@@ -82,6 +84,18 @@ impl<P: Publisher> Publisher for RecordingPublisher<P> {
 
     fn serves(&self, destination: &Destination) -> bool {
         self.inner.serves(destination)
+    }
+
+    fn answering(&self, destination: &Destination) -> Answering {
+        self.inner.answering(destination)
+    }
+
+    fn handlers(&self) -> Vec<HandlerRoute> {
+        self.inner.handlers()
+    }
+
+    fn has_only_handlers(&self) -> bool {
+        self.inner.has_only_handlers()
     }
 }
 
@@ -216,6 +230,18 @@ impl<P: Publisher> Publisher for FlakyPublisher<P> {
 
     fn serves(&self, destination: &Destination) -> bool {
         self.inner.serves(destination)
+    }
+
+    fn answering(&self, destination: &Destination) -> Answering {
+        self.inner.answering(destination)
+    }
+
+    fn handlers(&self) -> Vec<HandlerRoute> {
+        self.inner.handlers()
+    }
+
+    fn has_only_handlers(&self) -> bool {
+        self.inner.has_only_handlers()
     }
 }
 

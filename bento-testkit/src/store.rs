@@ -62,6 +62,7 @@ pub mod alerts;
 pub mod amendments;
 mod bench;
 pub mod dead_letters;
+pub mod handlers;
 pub mod held;
 pub mod inspection;
 pub mod leases;
@@ -202,6 +203,18 @@ macro_rules! relay_store_conformance {
                 unroutable::a_held_row_moves_to_several_routes_at_once
                 routes::a_poll_passes_over_routes_that_are_away
                 held::a_poll_finds_what_another_relay_held_back
+                handlers::a_handler_is_recorded_once
+                handlers::a_changed_record_changes_the_revision_of_every_shard
+                handlers::recorded_handlers_are_told_with_the_streams
+                handlers::a_new_handler_starts_after_the_last_position
+                handlers::an_event_that_commits_later_is_not_missed
+                handlers::a_handler_may_start_with_the_beginning
+                handlers::a_record_keeps_what_a_living_relay_serves
+                handlers::a_heartbeat_adds_what_its_relay_serves
+                handlers::a_retired_handler_is_told_no_more
+                handlers::relays_that_serve_every_handler_come_first
+                handlers::without_such_a_relay_any_relay_goes_on
+                handlers::names_that_differ_by_a_space_or_the_case_are_handlers_of_their_own
                 pauses::held_rows_of_a_paused_tenant_wait_until_it_is_resumed
                 pauses::pausing_and_resuming_change_the_revision_of_every_shard
                 pauses::paused_tenants_are_told_with_the_streams
@@ -306,6 +319,7 @@ mod tests {
             ("rows", include_str!("store/rows.rs")),
             ("held", include_str!("store/held.rs")),
             ("routes", include_str!("store/routes.rs")),
+            ("handlers", include_str!("store/handlers.rs")),
             ("pauses", include_str!("store/pauses.rs")),
             ("retry_now", include_str!("store/retry_now.rs")),
             ("unroutable", include_str!("store/unroutable.rs")),

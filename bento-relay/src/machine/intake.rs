@@ -48,7 +48,7 @@ impl<R: Routing> Machine<R> {
             };
             return self.route_anew(leg, unroutable_for, now, observer);
         }
-        let target = match self.router.resume(&row.envelope, &name) {
+        let target = match self.resume(&row.envelope, &name) {
             Ok(target) => target,
             Err(error) => {
                 let leg = Leg {
@@ -71,7 +71,7 @@ impl<R: Routing> Machine<R> {
         if is_over(&target, now) {
             self.expire(leg, &target, observer);
         } else if let Some(wait) = still_to_wait(&target, now).filter(|_| attempts == 0) {
-            self.wait_longer(leg, wait, observer);
+            self.delay_longer(leg, wait, observer);
         } else {
             self.send(leg, &target.route, unroutable_for, reach, observer);
         }
@@ -95,7 +95,7 @@ impl<R: Routing> Machine<R> {
         let routed = if self.is_queued(&envelope, all_held_are_here) {
             None
         } else {
-            Some(self.places(&envelope))
+            Some(self.places(position, &envelope))
         };
         // An event that waits in the queue of its aggregate, and one that cannot be routed, go
         // under the name of that queue: their routes are not known.
@@ -173,6 +173,9 @@ impl<R: Routing> Machine<R> {
         reach: &mut impl FnMut(&Destination) -> Reach,
         observer: &mut impl Observer,
     ) {
+        if self.handlers.are_away(route, &leg.envelope.event_type) {
+            return self.wait_for_handler(leg, unroutable_for, observer);
+        }
         let is_alone = route.destinations.len() == 1;
         for destination in &route.destinations {
             if leg.delivered.contains(&destination.name) {
@@ -259,26 +262,37 @@ impl<R: Routing> Machine<R> {
         self.hold(index, Outcome::Delayed(wait));
     }
 
-    /// Lets a held row wait that heads its stream before its delay is over. A row that follows
+    /// Lets a held row wait whose delay is not over.
+    fn delay_longer(&mut self, leg: Leg, wait: Duration, observer: &mut impl Observer) {
+        if !self.follows(&leg) {
+            observer.decided(&leg.envelope, &leg.name, Decision::Delayed { wait });
+        }
+        self.wait_longer(leg, wait, "not to be delivered yet".to_owned());
+    }
+
+    /// Lets a held row wait, with no attempt counted, if it heads its stream. A row that follows
     /// another is looked at again when it heads the stream.
-    fn wait_longer(&mut self, leg: Leg, wait: Duration, observer: &mut impl Observer) {
-        let follows = leg.holds && self.batch.tail(&leg.name, &leg.envelope).is_some();
+    pub(super) fn wait_longer(&mut self, leg: Leg, wait: Duration, error: String) {
+        let follows = self.follows(&leg);
         if leg.holds {
             self.batch.stop(&leg.name, &leg.envelope);
         }
         if follows {
             return;
         }
-        observer.decided(&leg.envelope, &leg.name, Decision::Delayed { wait });
-        let error = "not to be delivered yet".to_owned();
         let failure = Failure {
-            attempts: 0,
+            attempts: leg.attempts,
             retry_after: wait,
             error,
             delivered: leg.delivered.clone(),
         };
         let index = self.batch.add(leg);
         self.hold(index, Outcome::Retry(failure));
+    }
+
+    /// True if a row follows another one of its stream in this batch.
+    fn follows(&self, leg: &Leg) -> bool {
+        leg.holds && self.batch.tail(&leg.name, &leg.envelope).is_some()
     }
 }
 

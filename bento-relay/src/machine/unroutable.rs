@@ -23,7 +23,7 @@ use crate::store::{NewDeadLetter, Outcome, Settlement, Unroutable};
 
 /// The longest time until an unroutable event is looked at again, so that a relay that takes its
 /// shard over sees it soon.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The most missing things that a relay reports.
 const MISSING_MAX: usize = 20;
@@ -75,12 +75,26 @@ impl<R: Routing> Machine<R> {
         !(has_left && all_held_are_here)
     }
 
-    /// Returns the targets of an event and, apart, the destinations that it names itself and this
-    /// relay does not know.
+    /// Returns the targets of an event, those of handlers among them, and, apart, the destinations
+    /// that it names itself and this relay does not know.
     pub(super) fn places(
         &self,
+        position: i64,
         envelope: &Arc<Envelope>,
     ) -> Result<(Targets, Unnamed), RouteError> {
+        let (mut targets, unnamed) = match self.places_by_rules(envelope) {
+            Ok(places) => places,
+            // A release that names the event in a handler, and in no rule, has no other place.
+            Err(RouteError::NoRule { .. }) if self.handlers.know(position, envelope) => {
+                Default::default()
+            }
+            Err(error) => return Err(error),
+        };
+        self.handlers.extend(&mut targets, position, envelope)?;
+        Ok((targets, unnamed))
+    }
+
+    fn places_by_rules(&self, envelope: &Arc<Envelope>) -> Result<(Targets, Unnamed), RouteError> {
         let unknown = match self.router.route(envelope) {
             Ok(targets) => return Ok((targets, Unnamed::new())),
             Err(error @ RouteError::UnknownDestination { .. }) => error,
@@ -98,7 +112,7 @@ impl<R: Routing> Machine<R> {
         }
         let (mut targets, mut unnamed) = (Targets::new(), Unnamed::new());
         for name in own {
-            match self.router.resume(envelope, &name) {
+            match self.resume(envelope, &name) {
                 Ok(target) => targets.push(target),
                 Err(error @ RouteError::UnknownDestination { .. }) => {
                     unnamed.push((Arc::from(name), error))
@@ -137,7 +151,7 @@ impl<R: Routing> Machine<R> {
         now: DateTime<Utc>,
         observer: &mut impl Observer,
     ) {
-        let (targets, unnamed) = match self.places(&leg.envelope) {
+        let (targets, unnamed) = match self.places(leg.position, &leg.envelope) {
             Ok(places) => places,
             Err(error) => return self.add_unroutable(leg, &error, unroutable_for, observer),
         };
@@ -218,7 +232,7 @@ impl<R: Routing> Machine<R> {
         );
     }
 
-    fn add_unroutable_or_dead(
+    pub(super) fn add_unroutable_or_dead(
         &mut self,
         leg: Leg,
         missing: Option<Missing>,

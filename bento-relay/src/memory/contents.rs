@@ -9,7 +9,7 @@ use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
 use chrono::{DateTime, Utc};
 
 use super::alerts::Alerts;
-use super::leases::Leases;
+use super::leases::{Handlers, Leases};
 use super::shard::{Moment, Shard, Wanted};
 use crate::dead_letter::DiscardedDeadLetter;
 use crate::held::HeldFilter;
@@ -25,10 +25,11 @@ pub(super) struct Contents {
     pub(super) alerts: Alerts,
     pub(super) discarded: Vec<DiscardedDeadLetter>,
     pub(super) shards: BTreeMap<ShardId, Shard>,
+    pub(super) handlers: Handlers,
     paused: BTreeMap<String, PausedTenant>,
     /// The part of the revision that all shards share, raised by a change that concerns all of
     /// them.
-    revision: i64,
+    pub(super) revision: i64,
     /// The time before which no relay prunes.
     prune_after: Option<Duration>,
     last_position: i64,
@@ -59,7 +60,11 @@ impl Contents {
             .range(sharding.total()..)
             .filter(|(_, shard)| shard.has_rows());
         let stray = stray.map(|(&shard, _)| shard).collect();
-        self.leases.heartbeat(beat, sharding, stray, now)
+        let holdings = self
+            .leases
+            .heartbeat(beat, sharding, stray, &self.handlers, now);
+        self.widen_handlers(&beat.handlers);
+        holdings
     }
 
     pub(super) fn next_position(&mut self) -> i64 {
@@ -97,10 +102,11 @@ impl Contents {
             without: &advance.without,
         };
         let streams = (advance.revision != Some(revision)).then(|| shard.streams());
-        let paused_tenants = if streams.is_some() {
-            self.paused.keys().cloned().collect()
+        let (paused_tenants, handlers) = if streams.is_some() {
+            let handlers = self.handlers.values().cloned();
+            (self.paused.keys().cloned().collect(), handlers.collect())
         } else {
-            Vec::new()
+            Default::default()
         };
         Ok(Advanced {
             pending: shard.pending_rows(advance.pending),
@@ -108,6 +114,7 @@ impl Contents {
             is_cut: false,
             revision,
             paused_tenants,
+            handlers,
             streams,
             next_due: shard.next_due(wanted, now),
             dead_rows: Vec::new(),

@@ -1,12 +1,18 @@
 //! The leases of shards.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
 
 use crate::inspect::{LeaseState, RelayState};
-use crate::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
+use crate::store::{
+    Heartbeat, Holdings, Lease, RecordedHandler, RelayId, ServedHandler, StoreError,
+};
+
+/// The recorded handlers, by name.
+pub(super) type Handlers = BTreeMap<Arc<str>, RecordedHandler>;
 
 /// All leases, and the relays that are alive.
 #[derive(Debug, Default)]
@@ -27,6 +33,7 @@ struct Claim {
 struct Alive {
     until: Duration,
     lanes: Option<Vec<u16>>,
+    handlers: Vec<ServedHandler>,
 }
 
 impl Alive {
@@ -34,6 +41,12 @@ impl Alive {
         self.lanes
             .as_ref()
             .is_none_or(|lanes| lanes.contains(&lane))
+    }
+
+    /// True if it serves every recorded handler.
+    fn is_complete(&self, recorded: &Handlers) -> bool {
+        let mut recorded = recorded.values();
+        recorded.all(|handler| handler.is_served_by(&self.handlers))
     }
 }
 
@@ -98,6 +111,7 @@ impl Leases {
         beat: &Heartbeat,
         sharding: Sharding,
         stray: Vec<ShardId>,
+        handlers: &Handlers,
         now: Duration,
     ) -> Holdings {
         let until = now + beat.ttl;
@@ -107,9 +121,10 @@ impl Leases {
             Alive {
                 until,
                 lanes: beat.lanes.clone(),
+                handlers: beat.handlers.clone(),
             },
         );
-        let share = self.fair_share(beat.relay, sharding);
+        let share = self.fair_share(beat.relay, sharding, handlers);
         let mut holdings = Holdings::default();
         self.hand_over(beat, share, sharding, &stray);
         self.claim(beat, share, sharding, now, &mut holdings);
@@ -133,27 +148,35 @@ impl Leases {
             .count();
         holdings.surplus = shared.saturating_sub(share);
         holdings.stray = stray;
+        holdings.handlers = handlers.keys().cloned().collect();
         holdings
     }
 
-    /// Returns the relay's part of the shards that it serves. The remainder of a division goes to
-    /// the first relays of each lane.
-    fn fair_share(&self, relay: RelayId, sharding: Sharding) -> usize {
+    /// The handlers that living relays serve.
+    pub(super) fn served(&self, now: Duration) -> impl Iterator<Item = &ServedHandler> {
+        let living = self.relays.values().filter(move |alive| alive.until > now);
+        living.flat_map(|alive| &alive.handlers)
+    }
+
+    /// Returns the relay's part of the shards that it serves; those that serve every recorded
+    /// handler come first. The remainder of a division goes to the first relays of each lane.
+    fn fair_share(&self, relay: RelayId, sharding: Sharding, recorded: &Handlers) -> usize {
         let own = &self.relays[&relay];
         let mut share = 0;
         // Each lane starts its remainder one relay further, so that the first relay does not get
         // all of them.
         for lane in (0..sharding.lanes.get()).filter(|&lane| own.serves(lane)) {
-            let serving: Vec<_> = self
+            let mut serving: Vec<_> = self
                 .relays
                 .iter()
                 .filter(|(_, alive)| alive.serves(lane))
-                .map(|(id, _)| *id)
                 .collect();
-            let rank = serving
-                .iter()
-                .position(|id| *id == relay)
-                .expect("it serves the lane");
+            if serving.iter().any(|(_, alive)| alive.is_complete(recorded)) {
+                serving.retain(|(_, alive)| alive.is_complete(recorded));
+            }
+            let Some(rank) = serving.iter().position(|(id, _)| **id == relay) else {
+                continue;
+            };
             let turned = (rank + usize::from(lane)) % serving.len();
             let shards = usize::from(sharding.shards.get());
             share += shards / serving.len() + usize::from(turned < shards % serving.len());

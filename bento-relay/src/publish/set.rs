@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::{Answering, Delivery, Destination, PublishError, Publisher};
+use super::{Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher};
 
 type Answers = Vec<Result<(), PublishError>>;
 
@@ -21,6 +21,8 @@ trait ErasedPublisher: fmt::Debug + Send + Sync + 'static {
     fn chains_erased(&self, destination: &Destination) -> bool;
     fn answering_erased(&self, destination: &Destination) -> Answering;
     fn serves_erased(&self, destination: &Destination) -> bool;
+    fn handlers_erased(&self) -> Vec<HandlerRoute>;
+    fn has_only_handlers_erased(&self) -> bool;
 }
 
 impl<P: Publisher> ErasedPublisher for P {
@@ -41,6 +43,14 @@ impl<P: Publisher> ErasedPublisher for P {
 
     fn serves_erased(&self, destination: &Destination) -> bool {
         Publisher::serves(self, destination)
+    }
+
+    fn handlers_erased(&self) -> Vec<HandlerRoute> {
+        Publisher::handlers(self)
+    }
+
+    fn has_only_handlers_erased(&self) -> bool {
+        Publisher::has_only_handlers(self)
     }
 }
 
@@ -71,9 +81,18 @@ impl Publisher for BoxPublisher {
     fn serves(&self, destination: &Destination) -> bool {
         self.0.serves_erased(destination)
     }
+
+    fn handlers(&self) -> Vec<HandlerRoute> {
+        self.0.handlers_erased()
+    }
+
+    fn has_only_handlers(&self) -> bool {
+        self.0.has_only_handlers_erased()
+    }
 }
 
-/// Publishers by name: each serves the destinations that name it.
+/// Publishers by name: each serves the destinations that name it, and its own handlers under
+/// whatever name it stands.
 ///
 /// ```
 /// use bento_relay::publish::{ConsolePublisher, Destination, MemoryPublisher};
@@ -86,7 +105,11 @@ impl Publisher for BoxPublisher {
 /// assert!(!publishers.serves(&Destination::new("kafka")));
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Publishers(BTreeMap<Arc<str>, BoxPublisher>);
+pub struct Publishers {
+    members: BTreeMap<Arc<str>, BoxPublisher>,
+    /// The names of the members that bring handlers, by handler.
+    handlers: BTreeMap<Arc<str>, Arc<str>>,
+}
 
 impl Publishers {
     /// A set without publishers.
@@ -97,18 +120,39 @@ impl Publishers {
     /// Adds a publisher; an earlier one of the same name is replaced.
     #[must_use]
     pub fn with(mut self, name: impl Into<Arc<str>>, publisher: impl Publisher) -> Self {
-        self.0.insert(name.into(), BoxPublisher::new(publisher));
+        let (name, publisher) = (name.into(), BoxPublisher::new(publisher));
+        self.handlers.retain(|_, member| *member != name);
+        for handler in publisher.handlers() {
+            self.handlers.insert(handler.name, Arc::clone(&name));
+        }
+        self.members.insert(name, publisher);
         self
+    }
+
+    /// Adds a publisher that calls handlers, under the name [`HandlerRoute::PUBLISHER`].
+    #[must_use]
+    pub fn with_handlers(self, publisher: impl Publisher) -> Self {
+        self.with(HandlerRoute::PUBLISHER, publisher)
     }
 
     /// The publisher of this name.
     pub fn get(&self, name: &str) -> Option<&BoxPublisher> {
-        self.0.get(name)
+        self.members.get(name)
     }
 
     /// The names of the publishers, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(|name| &**name)
+        self.members.keys().map(|name| &**name)
+    }
+
+    /// The name of the member for a destination: that which brings the handler, else the one that
+    /// the destination names.
+    fn member<'a>(&'a self, destination: &'a Destination) -> &'a str {
+        let publisher = destination.publisher();
+        match self.handlers.get(&destination.name) {
+            Some(member) if publisher == HandlerRoute::PUBLISHER => member,
+            _ => publisher,
+        }
     }
 
     async fn publish_one_kind(&self, name: &str, batch: &[Delivery]) -> Answers {
@@ -132,16 +176,17 @@ impl Publisher for Publishers {
         let Some(first) = batch.first() else {
             return Vec::new();
         };
-        let name = first.destination.publisher();
+        let name = self.member(&first.destination);
         if batch
             .iter()
-            .all(|delivery| delivery.destination.publisher() == name)
+            .all(|delivery| self.member(&delivery.destination) == name)
         {
             return self.publish_one_kind(name, batch).await;
         }
         let mut kinds: BTreeMap<&str, (Vec<usize>, Vec<Delivery>)> = BTreeMap::new();
         for (index, delivery) in batch.iter().enumerate() {
-            let (indexes, deliveries) = kinds.entry(delivery.destination.publisher()).or_default();
+            let (indexes, deliveries) =
+                kinds.entry(self.member(&delivery.destination)).or_default();
             indexes.push(index);
             deliveries.push(delivery.clone());
         }
@@ -164,20 +209,40 @@ impl Publisher for Publishers {
     }
 
     fn chains(&self, destination: &Destination) -> bool {
-        self.get(destination.publisher())
+        self.get(self.member(destination))
             .is_some_and(|publisher| publisher.chains(destination))
     }
 
     fn answering(&self, destination: &Destination) -> Answering {
-        self.get(destination.publisher())
+        self.get(self.member(destination))
             .map_or_else(Answering::default, |publisher| {
                 publisher.answering(destination)
             })
     }
 
     fn serves(&self, destination: &Destination) -> bool {
-        self.get(destination.publisher())
+        self.get(self.member(destination))
             .is_some_and(|publisher| publisher.serves(destination))
+    }
+
+    fn handlers(&self) -> Vec<HandlerRoute> {
+        let members = self.members.iter();
+        let brought = members.flat_map(|(name, publisher)| {
+            let handlers = publisher.handlers();
+            handlers.into_iter().map(move |handler| (name, handler))
+        });
+        let is_its_own = |(name, handler): &(&Arc<str>, HandlerRoute)| {
+            self.handlers.get(&handler.name) == Some(*name)
+        };
+        brought
+            .filter(is_its_own)
+            .map(|(_, handler)| handler)
+            .collect()
+    }
+
+    fn has_only_handlers(&self) -> bool {
+        let mut members = self.members.values();
+        !self.members.is_empty() && members.all(Publisher::has_only_handlers)
     }
 }
 
@@ -219,5 +284,41 @@ mod tests {
             "unknown publisher `nobody`: add it to the `Publishers`"
         );
         assert_eq!((a.published().len(), b.published().len()), (1, 2));
+    }
+
+    /// A publisher that brings one handler.
+    #[derive(Debug)]
+    struct Brings(&'static str, MemoryPublisher);
+
+    impl Publisher for Brings {
+        async fn publish(&self, batch: &[Delivery]) -> Answers {
+            self.1.publish(batch).await
+        }
+
+        fn handlers(&self) -> Vec<HandlerRoute> {
+            vec![HandlerRoute::new(self.0, ["order.*"])]
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_is_reached_under_whatever_name_its_publisher_stands() {
+        let (a, b) = (MemoryPublisher::default(), MemoryPublisher::default());
+        let handlers = Publishers::new()
+            .with_handlers(Brings("mail", a.clone()))
+            .with("jobs", Brings("stock", b.clone()));
+        assert!(handlers.has_only_handlers());
+        let all = handlers.with("nats", MemoryPublisher::default());
+        assert!(!all.has_only_handlers());
+        let routes = all.handlers();
+        let batch: Vec<_> = routes
+            .iter()
+            .map(|route| delivery(route.destination()))
+            .collect();
+        assert_eq!(batch.len(), 2);
+        assert!(batch.iter().all(|to| all.serves(&to.destination)));
+        assert!(all.publish(&batch).await.iter().all(Result::is_ok));
+        assert_eq!((a.published().len(), b.published().len()), (1, 1));
+        let replaced = all.with("jobs", MemoryPublisher::default());
+        assert_eq!(replaced.handlers().len(), 1);
     }
 }

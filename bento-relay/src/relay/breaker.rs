@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::clock::later;
 use super::degradation::Degradation;
 use crate::machine::Admission;
-use crate::publish::{Destination, FailureClass, PublishError};
+use crate::publish::{Destination, FailureClass, HandlerRoute, PublishError};
 use crate::retry::RetryPolicy;
 use crate::route::Router;
 
@@ -36,7 +36,7 @@ const PAUSE: RetryPolicy =
 pub(super) struct Breakers {
     /// The number of failures in a row that opens a circuit.
     limit: u32,
-    /// The routes that the router names, with their destinations.
+    /// The routes that the router names, with their destinations. A handler is a destination.
     routes: Vec<(Arc<str>, Vec<Arc<str>>)>,
     circuits: Mutex<BTreeMap<Arc<str>, Circuit>>,
     /// True if the last late wave of a destination has come back since the last call of
@@ -107,7 +107,7 @@ impl Postponed {
 }
 
 impl Breakers {
-    pub(super) fn new(limit: u32, router: &Router) -> Self {
+    pub(super) fn new(limit: u32, router: &Router, handlers: &[HandlerRoute]) -> Self {
         let names = |destinations: &[Destination]| {
             destinations
                 .iter()
@@ -121,6 +121,7 @@ impl Breakers {
         let circuits = routes
             .iter()
             .flat_map(|(_, names)| names)
+            .chain(handlers.iter().map(|handler| &handler.name))
             .map(|name| (Arc::clone(name), Circuit::default()));
         let circuits = Mutex::new(circuits.collect());
         Self {
@@ -192,8 +193,6 @@ impl Breakers {
             .iter()
             .filter(|(_, destinations)| destinations.iter().any(is_away));
         without.extend(routes.map(|(route, _)| Arc::clone(route)));
-        without.sort();
-        without.dedup();
         without
     }
 

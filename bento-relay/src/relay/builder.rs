@@ -11,6 +11,7 @@ use super::error::{RelayError, RouteNameError, UnknownDestination};
 use super::handle::RelayHandle;
 use super::health::Vitals;
 use super::pass::{self, PassReport};
+use super::roster::Roster;
 #[cfg(doc)]
 use super::settings::CircuitSettings;
 use super::settings::{RelaySettings, SettingsError};
@@ -105,7 +106,8 @@ pub enum StartError {
 }
 
 impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
-    /// Sets the router; without one, all events go to the default destination.
+    /// Sets the router; without one, all events go to the default destination. If the publisher has
+    /// [only handlers](Publisher::has_only_handlers), they go to those alone.
     ///
     /// ```
     /// # use bento_relay::publish::{Destination, MemoryPublisher};
@@ -272,8 +274,15 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
             wake: _,
             seed,
         } = self;
-        let breakers = Arc::new(Breakers::new(settings.circuit.failure_threshold, &router));
-        let vitals = Arc::new(Vitals::new(Arc::clone(&breakers)));
+        let router = if router.is_default() && publisher.has_only_handlers() {
+            Router::nowhere()
+        } else {
+            router
+        };
+        let roster = Arc::new(Roster::new(publisher.handlers()));
+        let breakers = Breakers::new(settings.circuit.failure_threshold, &router, roster.routes());
+        let breakers = Arc::new(breakers);
+        let vitals = Arc::new(Vitals::new(Arc::clone(&breakers), Arc::clone(&roster)));
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         let clock = StoreClock::default();
         Arc::new(Shared {
@@ -285,6 +294,7 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
             seed,
             breakers,
             slots: Slots::default(),
+            roster,
             vitals,
             clock,
         })

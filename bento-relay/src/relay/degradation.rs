@@ -81,6 +81,14 @@ pub enum Degradation {
         /// publisher serves.
         destinations: Vec<String>,
     },
+    /// Handlers are recorded that this relay does not have: it holds their events until a relay
+    /// that has them takes its shards, or an operator
+    /// [retires](crate::RelayStore::retire_handler) them.
+    #[error("events are held for handlers that this relay does not have: {}", names(.handlers))]
+    HandlersAway {
+        /// The names of the handlers.
+        handlers: Vec<Arc<str>>,
+    },
     /// Published rows that were kept are not removed.
     #[error("published rows could not be pruned: {error}")]
     PruneFailing {
@@ -95,6 +103,11 @@ fn list(shards: &[ShardId]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+fn names(handlers: &[Arc<str>]) -> String {
+    let quoted = handlers.iter().map(|name| format!("`{name}`"));
+    quoted.collect::<Vec<_>>().join(", ")
 }
 
 /// The missing rules and destinations, for a message.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::breaker::Breakers;
 use super::degradation::Degradation;
+use super::roster::Roster;
 use crate::machine::Missing;
 
 /// The health of a relay, for a health endpoint: [`alive`](Self::alive) for a liveness probe
@@ -53,6 +54,7 @@ const MISSING_FOR: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Vitals {
     breakers: Arc<Breakers>,
+    roster: Arc<Roster>,
     signs: Mutex<Signs>,
 }
 
@@ -94,9 +96,10 @@ impl Signs {
 }
 
 impl Vitals {
-    pub(super) fn new(breakers: Arc<Breakers>) -> Self {
+    pub(super) fn new(breakers: Arc<Breakers>, roster: Arc<Roster>) -> Self {
         Self {
             breakers,
+            roster,
             signs: Mutex::default(),
         }
     }
@@ -204,6 +207,10 @@ impl Vitals {
         degraded.extend(signs.unroutable());
         let ready = alive && signs.is_open && signs.store_down.is_none();
         drop(signs);
+        let handlers = self.roster.absent();
+        if !handlers.is_empty() {
+            degraded.push(Degradation::HandlersAway { handlers });
+        }
         degraded.extend(self.breakers.degraded());
         Health {
             alive,

@@ -46,7 +46,7 @@ pub(super) async fn run<S: RelayStore, P: Publisher>(
 ) -> Result<PassReport, RelayError> {
     shared.check_names()?;
     shared.check_destinations()?;
-    shared.check_lanes(&shared.store.open().await?)?;
+    shared.check_lanes(&shared.open().await?)?;
     let asked = Instant::now();
     let holdings = beat(&shared).await?;
     let deadline = asked + shared.settings.lease;
@@ -92,10 +92,12 @@ async fn beat<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> Result<Hold
             ttl,
             lanes,
             claim: true,
+            handlers: shared.roster.served(),
             idle: Vec::new(),
         })
         .await?;
     clock.set(asked, holdings.now);
+    shared.roster.learn(&holdings.handlers);
     Ok(holdings)
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::telemetry::{self, TARGET_RELAY};
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument, Span};
 
 use super::breaker::{Postponed, Trial};
 use super::reply::{Break, Reply};
@@ -44,9 +45,14 @@ impl<S, P: Publisher> Shared<S, P> {
         let (asked, limit) = (Instant::now(), self.limit_of(answering));
         wave.answer_by(asked.checked_add(limit).map(Instant::into_std));
         let spans = Spans::open(wave.deliveries());
-        let publishing =
-            AssertUnwindSafe(async { self.publisher.publish(spans.deliveries()).await })
-                .catch_unwind();
+        // What a call of its own raises belongs to the trace of its event.
+        let around = if answering.is_one_by_one() {
+            spans.of_one()
+        } else {
+            Span::none()
+        };
+        let call = async { self.publisher.publish(spans.deliveries()).await };
+        let publishing = AssertUnwindSafe(call.instrument(around)).catch_unwind();
         let (answered, longest_poll) = watched(timeout(limit, publishing)).await;
         let is_alone = wave.deliveries().len() == 1;
         let reply = match answered {

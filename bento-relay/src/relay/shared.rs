@@ -10,12 +10,13 @@ use super::breaker::Breakers;
 use super::clock::StoreClock;
 use super::error::{RelayError, RouteNameError, UnknownDestination};
 use super::health::Vitals;
+use super::roster::Roster;
 use super::settings::RelaySettings;
 use super::slots::Slots;
 use crate::machine::Machine;
 use crate::publish::{Destination, Publisher};
 use crate::route::{self, Route, Router};
-use crate::store::RelayId;
+use crate::store::{RelayId, RelayStore, StoreError};
 
 /// The state that the tasks of one relay share.
 pub(super) struct Shared<S, P> {
@@ -27,12 +28,14 @@ pub(super) struct Shared<S, P> {
     pub(super) seed: u64,
     pub(super) breakers: Arc<Breakers>,
     pub(super) slots: Slots,
+    pub(super) roster: Arc<Roster>,
     pub(super) vitals: Arc<Vitals>,
     pub(super) clock: StoreClock,
 }
 
 impl<S, P: Publisher> Shared<S, P> {
-    /// Checks the names of the routes; those of [`Router::to`] were not read from rules.
+    /// Checks the names of the handlers, and of the routes: those of [`Router::to`] were not read
+    /// from rules.
     pub(super) fn check_names(&self) -> Result<(), RouteNameError> {
         for Route { name, .. } in self.router.routes().map(AsRef::as_ref) {
             if let Some(rule) = route::broken_rule(name) {
@@ -42,7 +45,7 @@ impl<S, P: Publisher> Shared<S, P> {
                 });
             }
         }
-        Ok(())
+        self.roster.check_names(&self.router)
     }
 
     /// Checks that the publisher serves every destination of the router.
@@ -72,16 +75,34 @@ impl<S, P: Publisher> Shared<S, P> {
         missing.map_or(Ok(()), |&lane| Err(RelayError::NoSuchLane { lane, lanes }))
     }
 
-    /// The destinations and routes whose held rows are not wanted now.
+    /// The destinations and routes whose held rows are not wanted now, and the handlers that this
+    /// process does not have.
     pub(super) fn without(&self, now: Instant) -> Vec<Arc<str>> {
-        self.breakers.without(now, &self.slots.full())
+        let mut without = self.breakers.without(now, &self.slots.full());
+        without.append(&mut self.roster.absent());
+        without.sort();
+        without.dedup();
+        without
     }
 
     /// A new machine for a shard.
     pub(super) fn machine(&self, shard: ShardId) -> Box<Machine> {
         let seed = self.seed.wrapping_add(u64::from(shard.unsigned_abs()));
         let machine = Machine::new(self.router.clone(), self.settings.retry, seed);
-        Box::new(machine.unroutable_after(self.settings.unroutable_after))
+        let machine = machine.unroutable_after(self.settings.unroutable_after);
+        Box::new(machine.serving(self.roster.own()))
+    }
+}
+
+impl<S: RelayStore, P> Shared<S, P> {
+    /// Opens the store, and records the handlers of this process before the relay claims anything.
+    pub(super) async fn open(&self) -> Result<Sharding, StoreError> {
+        let sharding = self.store.open().await?;
+        let handlers = self.roster.routes();
+        if !handlers.is_empty() {
+            self.store.record_handlers(handlers).await?;
+        }
+        Ok(sharding)
     }
 }
 

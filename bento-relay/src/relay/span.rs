@@ -20,7 +20,7 @@ use crate::publish::{Delivery, FailureClass};
 /// made, and the deliveries are unchanged.
 ///
 /// The events of a wave come from different traces, so the call of the publisher runs outside of
-/// their spans.
+/// their spans, unless each event has a call of its own.
 #[derive(Debug)]
 pub(super) struct Spans<'a> {
     spans: Vec<Span>,
@@ -57,6 +57,14 @@ impl<'a> Spans<'a> {
     /// The deliveries for the publisher.
     pub(super) fn deliveries(&self) -> &[Delivery] {
         &self.deliveries
+    }
+
+    /// The span of the only event; a span that is disabled if there are several, or none is made.
+    pub(super) fn of_one(&self) -> Span {
+        match &self.spans[..] {
+            [span] => span.clone(),
+            _ => Span::none(),
+        }
     }
 
     /// Records the outcome of each delivery, and ends the spans.

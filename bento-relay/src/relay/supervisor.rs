@@ -150,7 +150,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             let opened = tokio::select! {
                 biased;
                 _ = self.stop.changed() => return Ok(false),
-                opened = in_time(self.shared.settings.lease, self.shared.store.open()) => opened,
+                opened = in_time(self.shared.settings.lease, self.shared.open()) => opened,
             };
             match opened {
                 Ok(sharding) => {

@@ -118,6 +118,10 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             );
             let is_only_one = shared.breakers.is_only_one();
             let is_trial = is_only_one.then_some(only_trial.is_some());
+            if advanced.streams.is_some() {
+                let handlers = advanced.handlers.iter().map(|handler| &handler.name);
+                shared.roster.learn(handlers);
+            }
             let mut trials = Vec::new();
             self.machine.take(
                 advanced,

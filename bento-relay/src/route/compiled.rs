@@ -80,18 +80,26 @@ impl Compiled {
 
     /// Sends every event on one route.
     pub(super) fn single(route: Route) -> Self {
-        let route = Arc::new(route);
+        Self::everything_to(vec![Arc::new(route)])
+    }
+
+    /// Sends no event anywhere.
+    pub(super) fn without_routes() -> Self {
+        Self::everything_to(Vec::new())
+    }
+
+    fn everything_to(routes: Vec<Arc<Route>>) -> Self {
         let rule = CompiledRule {
             event_types: vec![Glob::new("*")],
             when: None,
             sample: Sample::of(1.0),
-            routes: vec![Arc::clone(&route)],
+            routes: routes.clone(),
             is_whole: false,
             transform: None,
             stop: false,
             copy: false,
         };
-        Self::new(vec![rule], vec![route], None, Wanted::default())
+        Self::new(vec![rule], routes, None, Wanted::default())
     }
 
     pub(super) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {

@@ -2,7 +2,7 @@
 
 /// A pattern, prepared for matching.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Glob {
+pub(crate) enum Glob {
     /// `order.created`
     Exact(Box<str>),
     /// `order.*`, and `*` with an empty prefix.
@@ -12,7 +12,7 @@ pub(super) enum Glob {
 }
 
 impl Glob {
-    pub(super) fn new(pattern: &str) -> Self {
+    pub(crate) fn new(pattern: &str) -> Self {
         match pattern.find('*') {
             None => Self::Exact(pattern.into()),
             Some(at) if at + 1 == pattern.len() => Self::Prefix(pattern[..at].into()),
@@ -20,7 +20,12 @@ impl Glob {
         }
     }
 
-    pub(super) fn matches(&self, text: &str) -> bool {
+    /// True if it is one event type, and no pattern.
+    pub(crate) fn is_exact(&self) -> bool {
+        matches!(self, Self::Exact(_))
+    }
+
+    pub(crate) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(event_type) => **event_type == *text,
             Self::Prefix(prefix) => text.starts_with(&**prefix),
@@ -31,7 +36,7 @@ impl Glob {
 
 /// True if `wide` matches every text that `narrow` matches: a `*` of `narrow` is matched only by a
 /// `*` of `wide`.
-pub(super) fn covers(wide: &str, narrow: &str) -> bool {
+pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
     matches(wide.as_bytes(), narrow.as_bytes())
 }
 

@@ -117,7 +117,8 @@ impl OutboxConnection {
         })
     }
 
-    fn is_contention(&self, error: &Error) -> bool {
+    /// True if another transaction was in the way.
+    pub(crate) fn is_contention(&self, error: &Error) -> bool {
         let source = error.database_source();
         source.is_some_and(|source| backend::is_transient(self.get_database_backend(), source))
     }

@@ -58,6 +58,7 @@ pub(super) fn all(tables: &Tables) -> Vec<Index<'_>> {
         ),
         index(held, "retry_after", "shard, retry_after, position"),
         index(held, "aggregate", "aggregate_type, aggregate_id"),
+        index(tables.handled_event(), "handled_at", "handled_at"),
         index(held, "event_id", "event_id"),
         index(held, "tenant_id", "tenant_id"),
         index(held, "event_type", "event_type"),

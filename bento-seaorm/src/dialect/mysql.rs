@@ -4,7 +4,9 @@ mod schema;
 
 use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, IsolationLevel, Statement, TransactionOptions, Value};
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, IsolationLevel, SqlErr, Statement, TransactionOptions, Value,
+};
 
 use super::{Dialect, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning, after, binds};
 use crate::backend::MySql;
@@ -60,6 +62,15 @@ impl Dialect for MySql {
     fn or_leave(&self, table: &str, key: &[&str]) -> String {
         let unchanged = key.first().expect("a key has columns");
         format!(" ON DUPLICATE KEY UPDATE {table}.{unchanged} = {table}.{unchanged}")
+    }
+
+    /// The driver asks for found rows, so that the number of affected rows does not tell.
+    fn or_tell(&self, _table: &str, _key: &[&str]) -> String {
+        String::new()
+    }
+
+    fn is_duplicate(&self, error: &DbErr) -> bool {
+        matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
     }
 
     /// With `ON DUPLICATE KEY UPDATE`, MariaDB returns the skipped rows too, and MySQL returns

@@ -168,6 +168,8 @@ impl<'a> Sql<'a> {
             "discarded_letter" => tables.discarded_letter(),
             "published" => tables.published(),
             "paused_tenant" => tables.paused_tenant(),
+            "handled_event" => tables.handled_event(),
+            "handler" => tables.handler(),
             "shard" => tables.shard(),
             "relay" => tables.relay(),
             "meta" => tables.meta(),

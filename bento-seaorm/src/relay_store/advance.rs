@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::OutboxStore;
 use super::errors::{StoreFailure, Tries};
+use super::handlers;
 use super::held::{self, Wanted};
 use super::memory::{HeldRows, Remembered};
 use super::salvage::Salvage;
@@ -105,6 +106,7 @@ impl<'a> Call<'a> {
             let (streams, paused) =
                 held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?;
             (advanced.streams, advanced.paused_tenants) = (Some(streams), paused);
+            advanced.handlers = handlers::read(&self.tx, self.dialect, self.tables).await?;
         }
         advanced.dead_rows = mem::take(&mut self.dead_rows);
         Ok(advanced)

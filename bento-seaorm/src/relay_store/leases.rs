@@ -12,14 +12,15 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 
+use self::share::fair_share;
 pub(crate) use self::share::lanes_of;
-use self::share::{Alive, fair_share};
-use super::OutboxStore;
 use super::errors::{StoreFailure, retrying};
+use super::{OutboxStore, handlers};
 use crate::dialect::{Bind, Dialect, Sql, after, any_of, binds};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
+mod living;
 mod record;
 mod share;
 
@@ -110,7 +111,9 @@ impl Beating<'_> {
     async fn run(&self) -> Result<Holdings, StoreFailure> {
         let stray = record::look(self.store, self.sharding).await?;
         self.sign_of_life().await?;
-        let share = fair_share(&self.alive().await?, self.beat.relay, self.sharding);
+        let recorded = handlers::read(&self.store.db, self.dialect, self.tables).await?;
+        let alive = self.alive(&recorded).await?;
+        let share = fair_share(&alive, self.beat.relay, self.sharding);
         let (shards, now) = self.every_shard().await?;
         let own: Vec<_> = shards
             .iter()
@@ -133,6 +136,7 @@ impl Beating<'_> {
         self.claim(&claimable, missing).await?;
         self.claim_stray(&shards, &stray).await?;
         let leases = self.leases().await?;
+        handlers::widen(self.store, &self.beat.handlers, &recorded).await?;
         let is_taken_over = |shard: &&&Shard| {
             shard.owner.is_some() && leases.iter().any(|l| l.shard == shard.shard)
         };
@@ -148,6 +152,7 @@ impl Beating<'_> {
             taken_over,
             surplus,
             stray,
+            handlers: recorded.into_iter().map(|handler| handler.name).collect(),
             now,
         })
     }
@@ -210,52 +215,6 @@ impl Beating<'_> {
             .collect();
         let missing = if self.beat.claim { free.len() } else { 0 };
         self.claim(&free, missing).await
-    }
-
-    /// Records the heartbeat, and removes the relays whose heartbeats have expired.
-    async fn sign_of_life(&self) -> Result<(), DbErr> {
-        let relay = self.beat.relay.0;
-        let lanes = self.beat.lanes.as_ref().map(|lanes| {
-            let lanes: Vec<_> = lanes.iter().map(u16::to_string).collect();
-            lanes.join(",")
-        });
-        let update = self.sql(
-            "UPDATE {relay} SET expires_at = ?, lanes = ? WHERE id = ?",
-            binds![after(self.beat.ttl), lanes.clone(), relay],
-        );
-        let updated = self.store.db.execute_raw(update.build()).await?;
-        if updated.rows_affected() > 0 {
-            return Ok(());
-        }
-        let insert = self.sql(
-            "INSERT INTO {relay} (id, lanes, expires_at) VALUES (?, ?, ?)",
-            binds![relay, lanes, after(self.beat.ttl)],
-        );
-        self.execute(insert.or_leave(self.tables.relay(), &["id"]))
-            .await
-    }
-
-    async fn alive(&self) -> Result<Vec<Alive>, DbErr> {
-        let select = self.sql(
-            "SELECT id, lanes, CASE WHEN expires_at > {now} THEN 1 ELSE 0 END \
-             FROM {relay} ORDER BY id",
-            [],
-        );
-        let mut relays = Vec::new();
-        for row in self.store.db.query_all_raw(select.build()).await? {
-            let id: Uuid = row.try_get_by_index(0)?;
-            let lanes: Option<String> = row.try_get_by_index(1)?;
-            if row.try_get_by_index::<i32>(2)? == 1 || id == self.beat.relay.0 {
-                relays.push(Alive::new(RelayId(id), lanes.as_deref()));
-            } else {
-                self.execute(self.sql(
-                    "DELETE FROM {relay} WHERE expires_at <= {now} AND id = ?",
-                    binds![id],
-                ))
-                .await?;
-            }
-        }
-        Ok(relays)
     }
 
     /// Reads the record of every shard, and the clock of the database.

@@ -1,14 +1,11 @@
 //! Tenants that an operator has paused.
-//!
-//! Pausing and resuming lock every lease, in the order of the shards, and raise every revision:
-//! each relay has either settled its rows before, or sees the change in its next call.
 
 use bento_relay::store::StoreError;
 use bento_relay::tenant::{PausedTenant, Pauses};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
-use super::OutboxStore;
 use super::errors::{StoreFailure, retrying, store_error};
+use super::{OutboxStore, all_shards};
 use crate::dialect::{Bind, Dialect, Sql, binds};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -87,13 +84,13 @@ async fn apply_once(store: &OutboxStore, change: &Change<'_>) -> Result<bool, St
         dialect,
         tables: store.tables(),
     };
-    changing.lock().await?;
+    all_shards::lock(&tx, dialect, store.tables()).await?;
     // Each relay has settled its rows now, or will see the revision that is raised below.
     if changing.is_paused(change.tenant_id).await? == change.pause.is_some() {
         tx.rollback().await?;
         return Ok(false);
     }
-    changing.tell().await?;
+    all_shards::tell(&tx, dialect, store.tables()).await?;
     match change.pause {
         Some((reason, actor)) => changing.pause(change.tenant_id, reason, actor).await?,
         None => changing.resume(change.tenant_id).await?,
@@ -109,17 +106,6 @@ struct Changing<'a> {
 }
 
 impl Changing<'_> {
-    async fn lock(&self) -> Result<(), DbErr> {
-        let select = self.sql("SELECT shard FROM {shard} ORDER BY shard{lock_rows}", []);
-        self.tx.query_all_raw(select.build()).await?;
-        Ok(())
-    }
-
-    async fn tell(&self) -> Result<(), DbErr> {
-        self.execute(self.sql("UPDATE {shard} SET revision = revision + 1", []))
-            .await
-    }
-
     async fn is_paused(&self, tenant_id: &str) -> Result<bool, DbErr> {
         let select = self.sql(
             "SELECT 1 FROM {paused_tenant} WHERE tenant_id = ?",

@@ -28,6 +28,7 @@ mod dead_letters;
 mod due;
 mod fuzz;
 mod gone;
+mod handlers;
 mod held;
 mod leases;
 mod poll;
@@ -98,6 +99,7 @@ impl Relay {
             ttl,
             lanes: None,
             claim: true,
+            handlers: Vec::new(),
             idle: Vec::new(),
         };
         let lease = store.heartbeat(beat).await.unwrap().leases[0];

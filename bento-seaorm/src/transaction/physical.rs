@@ -136,6 +136,21 @@ impl Physical {
         result.inspect_err(|error| self.note_outcome(error.database_source()))
     }
 
+    /// Runs a statement of Bento's own: a failure leaves no doubt about the events.
+    pub(super) async fn run_own<T: Send + 'static>(
+        &self,
+        frame: FrameId,
+        statement: impl Future<Output = Result<T, DbErr>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ready(frame).await?;
+        let backend = self.backend();
+        self.complete(async move {
+            let result = statement.await;
+            result.map_err(|error| Error::from_statement(backend, error))
+        })
+        .await
+    }
+
     /// Notes that a statement failed.
     pub(super) fn note_failure(&self, error: &DbErr) {
         self.unit_of_work.statement_failed();

@@ -232,6 +232,7 @@ async fn a_cancelled_call_of_the_store_costs_no_connection(database: &TestDataba
         ttl: MINUTE,
         lanes: None,
         claim: true,
+        handlers: Vec::new(),
         idle: Vec::new(),
     };
     let leases = store.heartbeat(beat()).await.unwrap().leases;

@@ -146,6 +146,7 @@ pub(super) fn heartbeat(relay: RelayId, ttl: Duration) -> Heartbeat {
         ttl,
         lanes: None,
         claim: true,
+        handlers: Vec::new(),
         idle: Vec::new(),
     }
 }

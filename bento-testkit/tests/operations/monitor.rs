@@ -94,6 +94,7 @@ async fn lanes_that_nobody_serves_are_counted() {
         ttl,
         lanes: Some(vec![1]),
         claim: true,
+        handlers: Vec::new(),
         idle: Vec::new(),
     };
     store.heartbeat(beat).await.unwrap();

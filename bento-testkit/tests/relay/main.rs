@@ -5,6 +5,7 @@ mod counters;
 mod destinations;
 mod failures;
 mod fault;
+mod handlers;
 mod late;
 mod lifecycle;
 mod logs;

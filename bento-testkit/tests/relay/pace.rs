@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
+use bento_relay::publish::HandlerRoute;
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
 };
 use bento_relay::{MemoryStore, Relay, RelayBuilder, Wake};
 use tokio::time::{Instant, sleep};
@@ -61,6 +62,14 @@ impl Watched {
 impl RelayStore for Watched {
     fn open(&self) -> impl Future<Output = Result<Sharding, StoreError>> + Send {
         self.inner.open()
+    }
+
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.inner.record_handlers(handlers).await
+    }
+
+    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+        self.inner.retire_handler(name).await
     }
 
     fn heartbeat(

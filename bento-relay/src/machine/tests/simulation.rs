@@ -249,6 +249,7 @@ impl Simulation {
             ttl: TTL,
             lanes: None,
             claim: true,
+            handlers: vec![],
             idle: vec![],
         };
         let leases = now(self.store.heartbeat(beat)).unwrap().leases;

@@ -30,7 +30,7 @@ struct Only(Arc<Breakers>, Arc<str>);
 
 fn only(limit: u32) -> Only {
     Only(
-        Arc::new(Breakers::new(limit, &Router::default())),
+        Arc::new(Breakers::new(limit, &Router::default(), &[])),
         name(Destination::DEFAULT),
     )
 }
@@ -170,7 +170,7 @@ fn a_broker_that_asks_for_a_longer_pause_gets_it() {
 #[test]
 fn only_the_unavailable_destination_is_left_out() {
     let (breakers, now) = (
-        Arc::new(Breakers::new(1, &Router::default())),
+        Arc::new(Breakers::new(1, &Router::default(), &[])),
         Instant::now(),
     );
     let (there, away) = (name(Destination::DEFAULT), name("away"));
@@ -210,7 +210,7 @@ fn only_the_unavailable_destination_is_left_out() {
 #[test]
 fn a_destination_gets_nothing_until_its_last_late_wave_is_back() {
     let (breakers, now) = (
-        Arc::new(Breakers::new(1, &Router::default())),
+        Arc::new(Breakers::new(1, &Router::default(), &[])),
         Instant::now(),
     );
     let (there, slow) = (name(Destination::DEFAULT), name("slow"));
@@ -244,7 +244,7 @@ fn a_destination_gets_nothing_until_its_last_late_wave_is_back() {
 #[test]
 fn a_trial_that_is_late_is_the_only_one() {
     let (breakers, now) = (
-        Arc::new(Breakers::new(1, &Router::default())),
+        Arc::new(Breakers::new(1, &Router::default(), &[])),
         Instant::now(),
     );
     let slow = name("slow");

@@ -27,6 +27,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             ttl: settings.lease,
             lanes: settings.lanes.clone(),
             claim,
+            handlers: self.shared.roster.served(),
             idle: self.shards.offer(),
         };
         let shared = Arc::clone(&self.shared);
@@ -76,6 +77,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let now = Instant::now();
         self.failures = 0;
         self.shared.clock.set(asked, holdings.now);
+        self.shared.roster.learn(&holdings.handlers);
         self.next_beat = Some((asked + self.shared.settings.heartbeat()).max(now));
         if !holdings.taken_over.is_empty() {
             tracing::info!(

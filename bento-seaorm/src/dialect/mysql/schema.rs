@@ -15,6 +15,7 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
         dead_letter(tables),
         discarded_letter(tables),
         published(tables),
+        handled_event(tables),
     ];
     statements.extend(relay_tables(tables));
     let schema = tables.prefix().schema();
@@ -167,7 +168,7 @@ fn published(tables: &Tables) -> String {
     )
 }
 
-fn relay_tables(tables: &Tables) -> [String; 4] {
+fn relay_tables(tables: &Tables) -> [String; 5] {
     let (shard, relay, meta, paused) = (
         tables.shard(),
         tables.relay(),
@@ -188,6 +189,7 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
             "CREATE TABLE IF NOT EXISTS {relay} (
     id BINARY(16) NOT NULL PRIMARY KEY,
     lanes TEXT NULL,
+    handlers LONGTEXT NULL,
     expires_at DATETIME(6) NOT NULL
 ) {TABLE_OPTIONS}"
         ),
@@ -209,7 +211,36 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
     paused_at DATETIME(6) NOT NULL
 ) {TABLE_OPTIONS}"
         ),
+        handler(tables),
     ]
+}
+
+/// The events that handlers have handled.
+fn handled_event(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+    handler VARCHAR(190) NOT NULL,
+    event_id BINARY(16) NOT NULL,
+    outcome VARCHAR(16) NOT NULL,
+    handled_at DATETIME(6) NOT NULL,
+    PRIMARY KEY (handler, event_id)
+) {TABLE_OPTIONS}",
+        tables.handled_event()
+    )
+}
+
+/// The handlers of every process.
+fn handler(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+    name VARCHAR(190) NOT NULL PRIMARY KEY,
+    takes LONGTEXT NOT NULL,
+    ordered BOOLEAN NOT NULL,
+    starts_after BIGINT NOT NULL,
+    recorded_at DATETIME(6) NOT NULL
+) {TABLE_OPTIONS}",
+        tables.handler()
+    )
 }
 
 /// The keys of a table, as they follow its primary key.

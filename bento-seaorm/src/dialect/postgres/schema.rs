@@ -14,6 +14,7 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
         dead_letter(tables),
         discarded_letter(tables),
         published(tables),
+        handled_event(tables),
     ]);
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
@@ -224,6 +225,7 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
             "CREATE TABLE IF NOT EXISTS {relay} (
     id uuid NOT NULL {},
     lanes text,
+    handlers text,
     expires_at timestamptz NOT NULL
 )",
             primary_key(relay)
@@ -248,7 +250,36 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
 )",
             primary_key(paused)
         ),
+        handler(tables),
     ]
+}
+
+/// The events that handlers have handled.
+fn handled_event(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+    handler text NOT NULL,
+    event_id uuid NOT NULL,
+    outcome text NOT NULL,
+    handled_at timestamptz NOT NULL,
+    PRIMARY KEY (handler, event_id)
+)",
+        tables.handled_event()
+    )
+}
+
+/// The handlers of every process.
+fn handler(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+    name text NOT NULL PRIMARY KEY,
+    takes text NOT NULL,
+    ordered boolean NOT NULL,
+    starts_after bigint NOT NULL,
+    recorded_at timestamptz NOT NULL
+)",
+        tables.handler()
+    )
 }
 
 /// The function answers NULL where a cast would fail the whole query.

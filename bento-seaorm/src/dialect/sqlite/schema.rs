@@ -14,6 +14,7 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
         dead_letter(tables),
         discarded_letter(tables),
         published(tables),
+        handled_event(tables),
     ];
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
@@ -156,7 +157,7 @@ fn side_indexes(tables: &Tables) -> Vec<String> {
     statements
 }
 
-fn relay_tables(tables: &Tables) -> [String; 4] {
+fn relay_tables(tables: &Tables) -> [String; 5] {
     let (shard, relay, meta, paused) = (
         tables.shard(),
         tables.relay(),
@@ -175,7 +176,7 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
         ),
         format!(
             "CREATE TABLE IF NOT EXISTS {relay} (id BLOB NOT NULL PRIMARY KEY, lanes TEXT, \
-             expires_at TEXT NOT NULL)"
+             handlers TEXT, expires_at TEXT NOT NULL)"
         ),
         format!(
             "CREATE TABLE IF NOT EXISTS {meta} (
@@ -195,7 +196,36 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
     paused_at TEXT NOT NULL
 )"
         ),
+        handler(tables),
     ]
+}
+
+/// The events that handlers have handled.
+fn handled_event(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+    handler TEXT NOT NULL,
+    event_id BLOB NOT NULL,
+    outcome TEXT NOT NULL,
+    handled_at TEXT NOT NULL,
+    PRIMARY KEY (handler, event_id)
+)",
+        tables.handled_event()
+    )
+}
+
+/// The handlers of every process.
+fn handler(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+    name TEXT NOT NULL PRIMARY KEY,
+    takes TEXT NOT NULL,
+    ordered INTEGER NOT NULL,
+    starts_after INTEGER NOT NULL,
+    recorded_at TEXT NOT NULL
+)",
+        tables.handler()
+    )
 }
 
 fn status_view(tables: &Tables) -> String {

@@ -8,14 +8,17 @@ use bento_relay::store::RelayId;
 pub(super) struct Alive {
     id: RelayId,
     lanes: Option<Vec<u16>>,
+    /// True if it serves every recorded handler.
+    is_complete: bool,
 }
 
 impl Alive {
     /// From the lanes as they are stored; nothing for all.
-    pub(super) fn new(id: RelayId, lanes: Option<&str>) -> Self {
+    pub(super) fn new(id: RelayId, lanes: Option<&str>, is_complete: bool) -> Self {
         Self {
             id,
             lanes: lanes.map(lanes_of),
+            is_complete,
         }
     }
 
@@ -34,18 +37,19 @@ pub(crate) fn lanes_of(stored: &str) -> Vec<u16> {
         .collect()
 }
 
-/// A relay's part of the shards it serves, for relays in the order of their ids. What does not
+/// A relay's part of the shards it serves, for relays in the order of their ids. In a lane that
+/// complete relays serve, the others have no part. What does not
 /// divide goes to the first relays of each lane, and each lane begins with another relay, so that
 /// it is not always the same one.
 pub(super) fn fair_share(alive: &[Alive], relay: RelayId, sharding: Sharding) -> usize {
     let shards = usize::from(sharding.shards.get());
     let in_lane = |lane: u16| {
-        let serving: Vec<_> = alive
-            .iter()
-            .filter(|relay| relay.serves(lane))
-            .map(|relay| relay.id)
+        let in_lane = || alive.iter().filter(|relay| relay.serves(lane));
+        let any_complete = in_lane().any(|relay| relay.is_complete);
+        let serving: Vec<_> = in_lane()
+            .filter(|relay| relay.is_complete || !any_complete)
             .collect();
-        let Some(rank) = serving.iter().position(|id| *id == relay) else {
+        let Some(rank) = serving.iter().position(|other| other.id == relay) else {
             return 0;
         };
         let remainder = shards % serving.len();
@@ -66,7 +70,7 @@ mod tests {
 
     fn relays(lanes: &[Option<&str>]) -> Vec<Alive> {
         let relay = |(nth, lanes): (usize, &Option<&str>)| {
-            Alive::new(RelayId(Uuid::from_u128(nth as u128)), *lanes)
+            Alive::new(RelayId(Uuid::from_u128(nth as u128)), *lanes, true)
         };
         lanes.iter().enumerate().map(relay).collect()
     }
@@ -101,5 +105,13 @@ mod tests {
     fn a_relay_has_no_share_in_a_lane_that_it_does_not_serve() {
         let relays = relays(&[Some("0"), Some("0,1"), None]);
         assert_eq!(shares(&relays, 12, 3), [4, 4 + 6, 4 + 6 + 12]);
+    }
+
+    #[test]
+    fn a_relay_without_every_handler_has_a_share_only_where_no_other_has_one() {
+        let mut relays = relays(&[None, Some("0"), None]);
+        relays[0].is_complete = false;
+        relays[2].is_complete = false;
+        assert_eq!(shares(&relays, 12, 2), [6, 12, 6]);
     }
 }

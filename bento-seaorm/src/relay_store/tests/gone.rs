@@ -243,6 +243,7 @@ async fn a_row_that_is_made_again_has_an_epoch_that_it_never_had() {
             ttl,
             lanes: None,
             claim: true,
+            handlers: Vec::new(),
             idle: Vec::new(),
         };
         let before = store.heartbeat(beat.clone()).await.unwrap().leases;
@@ -285,6 +286,7 @@ async fn relays_and_operators_refuse_an_outbox_of_another_application() {
             ttl: Duration::from_secs(600),
             lanes: None,
             claim: true,
+            handlers: Vec::new(),
             idle: Vec::new(),
         };
         let refusals = [

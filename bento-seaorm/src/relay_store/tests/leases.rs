@@ -17,6 +17,7 @@ fn beat(relay: RelayId, ttl: Duration) -> Heartbeat {
         ttl,
         lanes: None,
         claim: true,
+        handlers: Vec::new(),
         idle: Vec::new(),
     }
 }
@@ -63,6 +64,7 @@ async fn a_shard_locked_by_a_frozen_relay_blocks_no_other_claim() {
         for relay in relays {
             let is_known = Heartbeat {
                 claim: false,
+                handlers: Vec::new(),
                 ..beat(relay, Duration::from_secs(600))
             };
             store.heartbeat(is_known).await.unwrap();
@@ -97,6 +99,7 @@ async fn a_frozen_relay_blocks_no_other_renewal_or_release() {
         // Both are known before either claims, so each gets its half.
         let quiet = Heartbeat {
             claim: false,
+            handlers: Vec::new(),
             ..beat(other, ttl)
         };
         store.heartbeat(quiet).await.unwrap();

@@ -1,0 +1,76 @@
+//! The record of the handlers of every process.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::publish::HandlerRoute;
+use crate::route::covers;
+
+/// A handler as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedHandler {
+    /// The name.
+    pub name: Arc<str>,
+    /// The event types that it takes, or patterns of them, in order.
+    pub takes: Vec<Arc<str>>,
+    /// False if the events of an aggregate may be handled in any order.
+    pub ordered: bool,
+    /// The position behind which its events begin.
+    pub starts_after: i64,
+}
+
+impl RecordedHandler {
+    /// True if one of these serves the handler, with every event type that it takes.
+    pub fn is_served_by(&self, served: &[ServedHandler]) -> bool {
+        let takes = |served: &ServedHandler, narrow: &Arc<str>| {
+            served.takes.iter().any(|wide| covers(wide, narrow))
+        };
+        served.iter().any(|served| {
+            served.name == self.name && self.takes.iter().all(|narrow| takes(served, narrow))
+        })
+    }
+}
+
+/// A handler that a process serves, with the event types that it takes in the release of that
+/// process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedHandler {
+    /// The name.
+    pub name: Arc<str>,
+    /// The event types, or patterns of them.
+    pub takes: Vec<Arc<str>>,
+}
+
+impl From<&HandlerRoute> for ServedHandler {
+    fn from(route: &HandlerRoute) -> Self {
+        Self {
+            name: Arc::clone(&route.name),
+            takes: route.takes.clone(),
+        }
+    }
+}
+
+impl ServedHandler {
+    /// The event types to record for a handler of a process that starts: its own, and those that
+    /// `living` relays of other releases serve for it, each once and in order.
+    pub fn takes_with<'a>(
+        route: &HandlerRoute,
+        living: impl IntoIterator<Item = &'a Self>,
+    ) -> Vec<Arc<str>> {
+        let others = living
+            .into_iter()
+            .filter(|served| served.name == route.name)
+            .flat_map(|served| &served.takes);
+        let all: BTreeSet<_> = route.takes.iter().chain(others).cloned().collect();
+        all.into_iter().collect()
+    }
+}
+
+/// The report about a handler whose record was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetiredHandler {
+    /// The number of events that are held for it.
+    pub held: u64,
+    /// The number of its dead letters.
+    pub dead: u64,
+}
