@@ -83,6 +83,11 @@ pub(crate) fn is_lower_snake(name: &str) -> bool {
         })
 }
 
+/// True for `lower.dotted_snake`: two segments or more.
+pub(crate) fn is_lower_dotted_snake(name: &str) -> bool {
+    name.contains('.') && name.split('.').all(is_lower_snake)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{RENAME_RULES, can_rename_field, is_lower_snake, pascal, rename_field, snake};

@@ -1,11 +1,12 @@
-//! The macros of Bento: [`domain_event`], [`aggregate`] and the derive [`AggregateId`].
+//! The macros of Bento: [`domain_event`], [`aggregate`], [`event_handler`] and the derive
+//! [`AggregateId`].
 //!
-//! Use them through `bento_core` in a crate with a domain model, or through `bento` in a service.
-//! An expansion finds either of them in the `Cargo.toml` of the package that is compiled, also
-//! under another name, unless `crate = path` names it.
+//! Use them through `bento_core` in a crate with a domain model, or through `bento` in a service;
+//! handlers through `bento_handlers` or `bento`. An expansion finds them in the `Cargo.toml` of the
+//! package that is compiled, also under another name, unless `crate = path` names one.
 //!
 //! An expansion names the module `__private` of that crate and nothing else. It holds no logic: the
-//! functions that it calls are ordinary Rust in `bento_core`.
+//! functions that it calls are ordinary Rust in `bento_core` and `bento_handlers`.
 
 use proc_macro::TokenStream;
 
@@ -15,6 +16,7 @@ mod case;
 mod diagnostics;
 mod domain_event;
 mod door;
+mod event_handler;
 mod fragment;
 mod keyed;
 mod manifest;
@@ -165,6 +167,112 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
     aggregate::aggregate(attribute.into(), item.into())
+        .unwrap_or_else(|mistaken| mistaken.expand(domain_event::domain_event))
+        .into()
+}
+
+/// Declares a handler: an `async fn` that gets each event once, under a stable name.
+///
+/// ```
+/// use bento_handlers::{HandleError, State, event_handler};
+/// use bento_seaorm::OutboxTransaction;
+/// # use bento_core::domain_event;
+/// # #[domain_event(schema = "order.confirmed", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct OrderConfirmed { pub order_id: u64 }
+/// # #[derive(Clone)]
+/// # struct Stock;
+/// # impl Stock {
+/// #     async fn reserve(&self, _: &OutboxTransaction, _: u64) -> Result<(), HandleError> {
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// #[event_handler(name = "stock.reserve", timeout = "20s")]
+/// async fn reserve(
+///     event: OrderConfirmed,
+///     tx: &OutboxTransaction,
+///     State(stock): State<Stock>,
+/// ) -> Result<(), HandleError> {
+///     stock.reserve(tx, event.order_id).await
+/// }
+/// ```
+///
+/// # Keys
+///
+/// | key | meaning |
+/// |---|---|
+/// | `name = "stock.reserve"` | the stable name, `lower.dotted_snake`: two segments or more, 128 characters at most; it is stored beside each event that was handled, so a renamed handler is a new one |
+/// | `timeout = "20s"` | the time for one call, a text of whole numbers with a unit of `d`, `h`, `m`, `s` or `ms`; without it that of the relay |
+/// | `concurrency = 16` | the most calls at once in a process, within the pool of the dispatcher |
+/// | `order = none` | the events of an aggregate may be handled in any order; without it one waits for the one before |
+/// | `from = beginning` | a handler that the database does not know yet starts with all that the outbox still holds; `from = now`, the default, with the events after it was recorded |
+/// | `events = "order.*"` | the event types of a handler that takes an `Envelope`, in which `*` stands for any characters; several in parentheses: `events = ("order.*", "invoice.paid")` |
+/// | `crate = path` | the path to `bento_handlers` or `bento::handlers`, if the package depends on neither `bento-handlers` nor `bento-events`; another name in `Cargo.toml` is found |
+///
+/// # Parameters
+///
+/// | parameter | what it takes |
+/// |---|---|
+/// | first: an event | its current version, whatever version was stored |
+/// | first: the enum of an aggregate's events | each of them |
+/// | first: `Envelope` | the serialised event, of any type in `events` |
+/// | first: `Batch<E>` of one of these | several events in one transaction |
+/// | `tx: &OutboxTransaction` | the transaction that records the event as handled |
+/// | `key: IdempotencyKey` | the key for another system, the same with each attempt |
+/// | `State(stock): State<Stock>` | a part of the state that `Handlers` was given |
+/// | `context: EventContext` | id, sequence, tenant, time and attempt |
+/// | `cancelled: CancellationToken` | cancelled when the time is over or the process stops |
+/// | a type with `FromCall` | what it takes from the call |
+///
+/// It returns `Result<(), E>`, or `Result<T, E>` with the events that it raises: an event, or an
+/// `Option`, `Vec` or array of one. `E` is a `HandleError`, or any error, which is tried again.
+///
+/// Exactly one of `&OutboxTransaction`, `IdempotencyKey` and returned events is there: it says
+/// where the effect is, and the compiler checks it.
+///
+/// # What it adds
+///
+/// The function stays as it is, with its attributes, and can be called in unit tests. Beside it
+/// there is a struct of the same name, since types and functions have names of their own. Its
+/// `handler()` adds it to a set whose state the compiler checks:
+///
+/// ```
+/// # use bento_handlers::{Handlers, HandleError, IdempotencyKey, State, event_handler};
+/// # use bento_core::domain_event;
+/// # #[domain_event(schema = "order.confirmed", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct OrderConfirmed {}
+/// # #[derive(Clone)]
+/// # struct Mailer;
+/// #[event_handler(name = "mail.confirmation")]
+/// async fn confirm(
+///     event: OrderConfirmed,
+///     key: IdempotencyKey,
+///     State(mailer): State<Mailer>,
+/// ) -> Result<(), HandleError> {
+///     # let _ = (event, key, mailer);
+///     Ok(())
+/// }
+///
+/// let handlers = Handlers::new(Mailer).add(confirm::handler());
+/// # drop(handlers);
+/// ```
+///
+/// For that check a state is written `State<T>`; of one behind a type alias only
+/// `Handlers::build` knows. Every handler of the binary is also in `Handlers::registered()`.
+///
+/// # What is refused
+///
+/// Generic functions, and what is not an `async fn`: the dispatcher has to call it. A function in
+/// an `impl`: move it out, and take the struct as `State<TheStruct>`. The compiler says of one
+/// without `self` that a "struct is not supported in `trait`s or `impl`s". Where the module has
+/// another type or module of the function's name, it says "the name `reserve` is defined multiple
+/// times": rename one of them. A future that is not `Send`, with the line that makes it so. Two
+/// handlers of one name do not link (`cargo build`).
+#[proc_macro_attribute]
+pub fn event_handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    event_handler::event_handler(attribute.into(), item.into())
         .unwrap_or_else(|mistaken| mistaken.expand(domain_event::domain_event))
         .into()
 }

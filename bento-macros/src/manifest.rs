@@ -9,27 +9,53 @@ use std::{env, fs};
 use toml::de::{DeTable, DeValue};
 
 /// A crate that has the module which an expansion names.
-struct Door {
-    package: &'static str,
-    /// The name of the library, where a dependency is not renamed.
-    library: &'static str,
+pub(crate) struct Door {
+    pub(crate) package: &'static str,
+    /// The path to the parent of the module, where a dependency is not renamed.
+    pub(crate) path: &'static str,
 }
 
-const DOORS: [Door; 2] = [
+/// The crates that have the module, the preferred one first.
+pub(crate) type Doors = [Door; 2];
+
+/// The crates through which events and aggregates are declared.
+pub(crate) static EVENTS: Doors = [
     Door {
         package: "bento-core",
-        library: "bento_core",
+        path: "bento_core",
     },
     Door {
         package: "bento-events",
-        library: "bento",
+        path: "bento",
     },
 ];
+
+/// The crates through which handlers are declared.
+pub(crate) static HANDLERS: Doors = [
+    Door {
+        package: "bento-handlers",
+        path: "bento_handlers",
+    },
+    Door {
+        package: "bento-events",
+        path: "bento::handlers",
+    },
+];
+
+impl Door {
+    /// The path through a dependency of this name in Rust.
+    fn renamed(&self, name: &str) -> String {
+        match self.path.split_once("::") {
+            Some((_, within)) => format!("{name}::{within}"),
+            None => name.to_owned(),
+        }
+    }
+}
 
 /// The dependency on Bento of the package being compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Dependency {
-    /// The name of the crate in Rust.
+    /// The path to the parent of the module in Rust.
     Named(String),
     /// The package has no such dependency.
     Absent,
@@ -37,22 +63,24 @@ pub(crate) enum Dependency {
     Unknown,
 }
 
-/// The name of Bento in the package being compiled.
+/// The path to one of the doors in the package being compiled.
 ///
-/// Each manifest is read once in a process: the compiler has one, an editor's server may have many.
-pub(crate) fn dependency() -> Dependency {
-    static KNOWN: LazyLock<Mutex<HashMap<PathBuf, Dependency>>> = LazyLock::new(Mutex::default);
+/// Each manifest is read once in a process for the same doors: the compiler has one, an editor's
+/// server may have many.
+pub(crate) fn dependency(doors: &'static Doors) -> Dependency {
+    type Known = HashMap<(PathBuf, &'static str), Dependency>;
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
     let Some(manifest) = env::var_os("CARGO_MANIFEST_PATH").map(PathBuf::from) else {
         return Dependency::Unknown;
     };
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     known
-        .entry(manifest)
-        .or_insert_with_key(|manifest| read(manifest))
+        .entry((manifest, doors[0].package))
+        .or_insert_with_key(|(manifest, _)| read(manifest, doors))
         .clone()
 }
 
-fn read(manifest: &Path) -> Dependency {
+fn read(manifest: &Path, doors: &Doors) -> Dependency {
     // The manifest of a script is part of the script.
     if manifest.file_name().is_none_or(|name| name != "Cargo.toml") {
         return Dependency::Unknown;
@@ -60,51 +88,56 @@ fn read(manifest: &Path) -> Dependency {
     let Ok(text) = fs::read_to_string(manifest) else {
         return Dependency::Unknown;
     };
-    find(&text, || workspace(manifest))
+    find(&text, doors, || workspace(manifest))
 }
 
-/// Looks for a door in the text of a manifest, in `dependencies` before the other tables.
+/// Looks for a door in the text of a manifest, in `dependencies` before the other tables. Within a
+/// table the preferred door comes first: the other one may lack the feature.
 ///
 /// `workspace` is asked for the text of the workspace's manifest where a dependency may be
 /// inherited under another name.
-fn find(manifest: &str, workspace: impl FnOnce() -> Option<String>) -> Dependency {
+fn find(manifest: &str, doors: &Doors, workspace: impl FnOnce() -> Option<String>) -> Dependency {
     let Ok(manifest) = DeTable::parse(manifest) else {
         return Dependency::Unknown;
     };
     let manifest = manifest.get_ref();
+    let place = |package: &str| doors.iter().position(|door| door.package == package);
     let own = table(manifest, "package").and_then(|own| text(own, "name"));
-    if let Some(door) = own.and_then(door) {
-        return Dependency::Named(door.library.to_owned());
+    if let Some(door) = own.and_then(place) {
+        return Dependency::Named(doors[door].path.to_owned());
     }
     let shared = LazyCell::new(|| workspace().and_then(|text| renamed_in_workspace(&text)));
     let mut otherwise = Dependency::Absent;
-    for (name, value) in dependency_tables(manifest).flat_map(DeTable::iter) {
-        let (name, value) = (name.get_ref().as_ref(), value.get_ref());
-        let renamed = match package_of(value) {
-            None if is_inherited(value) && door(name).is_none() => match &*shared {
-                Some(shared) => shared.get(name).map(String::as_str),
-                None => {
-                    otherwise = Dependency::Unknown;
-                    continue;
-                }
-            },
-            package => package,
-        };
-        match renamed {
-            Some(package) if door(package).is_some() => return Dependency::Named(rust_name(name)),
-            Some(_) => {}
-            None => {
-                if let Some(door) = door(name) {
-                    return Dependency::Named(door.library.to_owned());
-                }
+    for dependencies in dependency_tables(manifest) {
+        let mut found: Option<(usize, String)> = None;
+        for (name, value) in dependencies {
+            let (name, value) = (name.get_ref().as_ref(), value.get_ref());
+            let renamed = match package_of(value) {
+                None if is_inherited(value) && place(name).is_none() => match &*shared {
+                    Some(shared) => shared.get(name).map(String::as_str),
+                    None => {
+                        otherwise = Dependency::Unknown;
+                        continue;
+                    }
+                },
+                package => package,
+            };
+            let Some(door) = place(renamed.unwrap_or(name)) else {
+                continue;
+            };
+            let path = match renamed {
+                Some(_) => doors[door].renamed(&rust_name(name)),
+                None => doors[door].path.to_owned(),
+            };
+            if found.as_ref().is_none_or(|(best, _)| door < *best) {
+                found = Some((door, path));
             }
+        }
+        if let Some((_, path)) = found {
+            return Dependency::Named(path);
         }
     }
     otherwise
-}
-
-fn door(package: &str) -> Option<&'static Door> {
-    DOORS.iter().find(|door| door.package == package)
 }
 
 /// The packages of the workspace's dependencies that are called otherwise, by their names there.
@@ -175,10 +208,10 @@ fn rust_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dependency, find};
+    use super::{Dependency, EVENTS, HANDLERS, find};
 
     fn found(manifest: &str) -> Dependency {
-        find(manifest, || None)
+        find(manifest, &EVENTS, || None)
     }
 
     fn named(name: &str) -> Dependency {
@@ -248,22 +281,55 @@ mod tests {
         let workspace =
             "[workspace.dependencies]\nevents = { package = \"bento-events\", version = \"0.1\" }";
         assert_eq!(
-            find(manifest, || Some(workspace.to_owned())),
+            find(manifest, &EVENTS, || Some(workspace.to_owned())),
             named("events")
         );
         let without = "[workspace.dependencies]\nserde = \"1\"";
         assert_eq!(
-            find(manifest, || Some(without.to_owned())),
+            find(manifest, &EVENTS, || Some(without.to_owned())),
             Dependency::Absent
         );
         assert_eq!(
-            find(manifest, || Some("[workspace]".to_owned())),
+            find(manifest, &EVENTS, || Some("[workspace]".to_owned())),
             Dependency::Unknown
         );
         assert_eq!(
             found(manifest),
             Dependency::Unknown,
             "without the workspace nothing is certain"
+        );
+    }
+
+    #[test]
+    fn the_front_door_has_the_handlers_in_a_module() {
+        let handlers = |manifest| find(manifest, &HANDLERS, || None);
+        for (manifest, path) in [
+            ("[dependencies]\nbento-events = \"0.1\"", "bento::handlers"),
+            (
+                "[dependencies]\nevents = { package = \"bento-events\" }",
+                "events::handlers",
+            ),
+            ("[dependencies]\nbento-handlers = \"0.1\"", "bento_handlers"),
+            (
+                "[dependencies]\nmine = { package = \"bento-handlers\" }",
+                "mine",
+            ),
+            (
+                "[dependencies]\nbento-events = \"0.1\"\nbento-handlers = \"0.1\"",
+                "bento_handlers",
+            ),
+            (
+                "[dev-dependencies]\nbento-handlers = \"0.1\"\n[dependencies]\nbento-events = \
+                 \"0.1\"",
+                "bento::handlers",
+            ),
+            ("[package]\nname = \"bento-handlers\"", "bento_handlers"),
+        ] {
+            assert_eq!(handlers(manifest), named(path), "{manifest}");
+        }
+        assert_eq!(
+            handlers("[dependencies]\nbento-core = \"0.1\""),
+            Dependency::Absent
         );
     }
 

@@ -1,11 +1,11 @@
-//! One of the two attributes above a struct that the other was meant for.
+//! One of the attributes above a struct that another was meant for.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 use syn::{Error, Item};
 
 /// A declaration under the wrong attribute: `#[domain_event]` above an aggregate, or `#[aggregate]`
-/// above an event.
+/// or `#[event_handler]` above an event.
 #[derive(Debug)]
 pub(crate) struct Mistaken {
     error: Error,
@@ -26,6 +26,18 @@ impl Mistaken {
         let key = key(attribute, &["schema"], &["events", "event_enum"])?;
         let message =
             "an event has a schema, and an aggregate a name: did you mean `#[domain_event(…)]`?";
+        Some(Self::new(&key, message, attribute, item))
+    }
+
+    /// Finds `#[event_handler(schema = …)]` above a struct, which was meant to be
+    /// `#[domain_event]`.
+    pub(crate) fn for_a_handler(attribute: &TokenStream, item: &Item) -> Option<Self> {
+        if !matches!(item, Item::Struct(_)) {
+            return None;
+        }
+        let key = key(attribute, &["schema", "version"], &["name"])?;
+        let message = "a handler is an `async fn`, and an event is a struct: did you mean \
+                       `#[domain_event(…)]`?";
         Some(Self::new(&key, message, attribute, item))
     }
 

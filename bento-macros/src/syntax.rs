@@ -84,6 +84,7 @@ pub(crate) fn take_attrs(item: &mut Item, unwanted: impl Fn(&Path) -> bool) -> V
         Item::Struct(item) => &mut item.attrs,
         Item::Enum(item) => &mut item.attrs,
         Item::Union(item) => &mut item.attrs,
+        Item::Fn(item) => &mut item.attrs,
         _ => return Vec::new(),
     };
     attrs.extract_if(.., |attr| unwanted(attr.path())).collect()
@@ -178,6 +179,16 @@ pub(crate) fn respan(tokens: TokenStream, span: Span) -> TokenStream {
         token
     });
     respanned.collect()
+}
+
+/// The places of the first and the last token, between which the compiler underlines.
+pub(crate) fn ends(syntax: impl ToTokens) -> (Span, Span) {
+    let mut tokens = syntax.to_token_stream().into_iter();
+    let first = tokens
+        .next()
+        .map_or_else(Span::call_site, |token| token.span());
+    let last = tokens.last().map_or(first, |token| token.span());
+    (first, last)
 }
 
 /// `$crate` in what a `macro_rules!` has written.

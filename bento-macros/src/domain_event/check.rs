@@ -7,7 +7,7 @@ use syn::Path;
 
 use super::input::{Event, EventAttribute};
 use super::{history, payload};
-use crate::case::is_lower_snake;
+use crate::case::is_lower_dotted_snake;
 use crate::diagnostics::Errors;
 
 /// The most characters of the columns and broker names that carry a schema.
@@ -44,8 +44,7 @@ fn check_schema(event: &Event, errors: &mut Errors) {
         return;
     };
     let name = schema.value.value();
-    let segments: Vec<&str> = name.split('.').collect();
-    if segments.len() < 2 || !segments.iter().all(|segment| is_lower_snake(segment)) {
+    if !is_lower_dotted_snake(&name) {
         errors.at(
             schema.value.span(),
             format_args!(

@@ -1,0 +1,374 @@
+//! The publisher that calls handlers.
+//!
+//! A call of a handler with a transaction: begin, record the event, run the handler, commit. The
+//! record is the first statement, so that a second process waits for the first and then sees it.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bento_core::EventId;
+use bento_relay::publish::{
+    Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher,
+};
+use bento_seaorm::{Error, OutboxConnection, OutboxTransaction};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use sea_orm::IsolationLevel;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{Call, EventContext};
+use crate::descriptor::HandlerDescriptor;
+use crate::error::{Class, HandleError};
+use crate::key::IdempotencyKey;
+use crate::state::States;
+use crate::telemetry::{self, Running, TARGET_HANDLE};
+
+mod batch;
+mod pruning;
+mod scope;
+
+use self::pruning::Pruning;
+
+/// The most calls of a handler at once, unless it says otherwise.
+const CONCURRENCY: u32 = 8;
+
+/// The longest wait for another process that handles the same event: it has lost its lease, or this
+/// one has.
+const TURN: Duration = Duration::from_secs(3);
+
+/// The publisher that calls the handlers of a process; made by
+/// [`Handlers::build`](crate::Handlers::build). Cheap to clone.
+///
+/// # Cancel safety
+/// A call that is dropped is rolled back. If its commit was on its way, the record tells the next
+/// attempt whether the event was handled.
+#[derive(Clone, Debug)]
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    db: OutboxConnection,
+    handlers: BTreeMap<&'static str, &'static HandlerDescriptor>,
+    states: Arc<States>,
+    stopped: CancellationToken,
+    pruning: Pruning,
+}
+
+/// The end of a call that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handled {
+    /// The handler has run.
+    Now,
+    /// The event was handled before.
+    Before,
+    /// The handler has skipped the event.
+    Skipped,
+}
+
+impl Handled {
+    /// The name in metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Now => "handled",
+            Self::Before => "repeated",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        db: OutboxConnection,
+        handlers: BTreeMap<&'static str, &'static HandlerDescriptor>,
+        states: Arc<States>,
+        retention: Duration,
+    ) -> Self {
+        let stopped = CancellationToken::new();
+        Self {
+            shared: Arc::new(Shared {
+                db,
+                handlers,
+                states,
+                stopped,
+                pruning: Pruning::new(retention),
+            }),
+        }
+    }
+
+    /// The declarations of the handlers, by name.
+    pub fn descriptors(&self) -> impl Iterator<Item = &'static HandlerDescriptor> {
+        self.shared.handlers.values().copied()
+    }
+
+    /// The most calls of a handler at once.
+    #[must_use]
+    pub fn concurrency(&self, handler: &HandlerDescriptor) -> u32 {
+        let pool = self.shared.db.pool_size().unwrap_or(1);
+        handler.concurrency.unwrap_or(CONCURRENCY).min(pool)
+    }
+
+    async fn deliver(&self, delivery: &Delivery) -> Result<(), PublishError> {
+        let name = &*delivery.destination.name;
+        let Some(handler) = self.shared.handlers.get(name) else {
+            return Err(PublishError::unavailable(format!(
+                "this process does not run the handler `{name}`"
+            )));
+        };
+        let _running = Running::begin(handler.name);
+        match self.handle(handler, delivery).await {
+            Ok(handled) => {
+                telemetry::count(handler.name, handled.as_str(), 1);
+                Ok(())
+            }
+            Err(error) => {
+                telemetry::count_failure(handler.name, error.class);
+                Err(answer(&error))
+            }
+        }
+    }
+
+    async fn handle(
+        &self,
+        handler: &'static HandlerDescriptor,
+        delivery: &Delivery,
+    ) -> Result<Handled, HandleError> {
+        if handler.effect.is_transactional() {
+            self.handle_in_transaction(handler, delivery).await
+        } else {
+            self.handle_with_key(handler, delivery).await
+        }
+    }
+
+    async fn handle_in_transaction(
+        &self,
+        handler: &'static HandlerDescriptor,
+        delivery: &Delivery,
+    ) -> Result<Handled, HandleError> {
+        let event = delivery.envelope.event_id;
+        let metadata = scope::metadata_of(&delivery.envelope)?;
+        let work = async {
+            let tx = self.begin().await?;
+            let recorded = self.in_turn(tx.record_handled(handler.name, event));
+            if !recorded.await? {
+                tx.rollback().await?;
+                return Ok(Handled::Before);
+            }
+            let contexts = vec![context(delivery)];
+            let call = self.call(handler, contexts, Some(tx));
+            let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
+            let result = self.run(handler, &call).await;
+            let tx = call.transaction.expect("it was just put there");
+            match result {
+                Ok(()) => self.commit(handler, event, tx).await,
+                Err(error) if error.class == Class::Skip => {
+                    tx.rollback().await?;
+                    let db = &self.shared.db;
+                    db.record_skipped(handler.name, event).await?;
+                    let reason = error.chain();
+                    tracing::debug!(
+                        target: TARGET_HANDLE, handler = handler.name, %event, reason,
+                        "the handler skipped an event",
+                    );
+                    Ok(Handled::Skipped)
+                }
+                Err(error) => Err(undone(tx, error).await),
+            }
+        };
+        metadata.scope(work).await
+    }
+
+    /// Begins the transaction of a call.
+    async fn begin(&self) -> Result<OutboxTransaction, HandleError> {
+        let isolation = Some(IsolationLevel::ReadCommitted);
+        let begun = self.shared.db.begin_with_config(isolation, None).await;
+        begun.map_err(|error| self.failed(error))
+    }
+
+    /// Limits the time for which the record waits for another process that handles the event.
+    async fn in_turn<T>(
+        &self,
+        recording: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, HandleError> {
+        match timeout(TURN, recording).await {
+            Ok(recorded) => recorded.map_err(|error| self.failed(error)),
+            Err(_) => {
+                let message = "another process is handling the event";
+                Err(HandleError::transient(message).not_tried())
+            }
+        }
+    }
+
+    /// Commits. After an unclear answer the record of an event tells whether the commit has
+    /// happened.
+    async fn commit(
+        &self,
+        handler: &HandlerDescriptor,
+        event: EventId,
+        tx: OutboxTransaction,
+    ) -> Result<Handled, HandleError> {
+        match tx.commit().await {
+            Ok(()) => Ok(Handled::Now),
+            Err(error @ Error::CommitUnclear { .. }) => {
+                let recorded = self.shared.db.is_handled(handler.name, event).await;
+                match recorded {
+                    Ok(true) => Ok(Handled::Now),
+                    Ok(false) | Err(_) => Err(HandleError::from(error).not_tried()),
+                }
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// The error of a statement of the dispatcher's own. It is no attempt if another transaction
+    /// was in the way, or no connection was free in time.
+    fn failed(&self, error: Error) -> HandleError {
+        let is_of_the_event = !self.shared.db.may_succeed_later(&error);
+        let error = HandleError::from(error);
+        if is_of_the_event {
+            error
+        } else {
+            error.not_tried()
+        }
+    }
+
+    async fn handle_with_key(
+        &self,
+        handler: &'static HandlerDescriptor,
+        delivery: &Delivery,
+    ) -> Result<Handled, HandleError> {
+        let (db, event) = (&self.shared.db, delivery.envelope.event_id);
+        if db.is_handled(handler.name, event).await? {
+            return Ok(Handled::Before);
+        }
+        let metadata = scope::metadata_of(&delivery.envelope)?;
+        let call = self.call(handler, vec![context(delivery)], None);
+        let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
+        match metadata.scope(self.run(handler, &call)).await {
+            Ok(()) => {
+                db.record_handled(handler.name, event).await?;
+                Ok(Handled::Now)
+            }
+            Err(error) if error.class == Class::Skip => {
+                db.record_skipped(handler.name, event).await?;
+                Ok(Handled::Skipped)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn call(
+        &self,
+        handler: &HandlerDescriptor,
+        contexts: Vec<EventContext>,
+        transaction: Option<OutboxTransaction>,
+    ) -> Call {
+        Call {
+            key: IdempotencyKey::new(handler.name, contexts[0].event_id(), 0),
+            contexts,
+            transaction,
+            states: Arc::clone(&self.shared.states),
+            cancelled: self.shared.stopped.child_token(),
+        }
+    }
+
+    /// Runs the handler in the scope of its transaction. A panic becomes an error.
+    async fn run(&self, handler: &HandlerDescriptor, call: &Call) -> Result<(), HandleError> {
+        let running = AssertUnwindSafe((handler.run)(call)).catch_unwind();
+        let result = match &call.transaction {
+            Some(tx) => tx.scope(running).await,
+            None => running.await,
+        };
+        result.unwrap_or_else(|panic| {
+            let text = text_of(&*panic);
+            Err(HandleError::transient(format!(
+                "the handler panicked: {text}"
+            )))
+        })
+    }
+}
+
+impl Publisher for Dispatcher {
+    async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
+        self.shared.pruning.at_times(&self.shared.db);
+        if let Some(handler) = self.batch_handler(batch) {
+            return self.handle_batch(handler, batch).await;
+        }
+        join_all(batch.iter().map(|delivery| self.deliver(delivery))).await
+    }
+
+    /// True for a handler of batches: several events of an aggregate are handled in one
+    /// transaction.
+    fn chains(&self, destination: &Destination) -> bool {
+        let handler = self.shared.handlers.get(&*destination.name);
+        handler.is_some_and(|handler| handler.is_batch)
+    }
+
+    /// A batch is one call of its handler; every other event has a call of its own.
+    fn answering(&self, destination: &Destination) -> Answering {
+        match self.shared.handlers.get(&*destination.name) {
+            Some(handler) if !handler.is_batch => {
+                let at_once = usize::try_from(self.concurrency(handler)).unwrap_or(usize::MAX);
+                let answering = Answering::one_by_one(at_once);
+                match handler.timeout {
+                    Some(limit) => answering.within(limit),
+                    None => answering,
+                }
+            }
+            _ => Answering::Together,
+        }
+    }
+
+    fn serves(&self, destination: &Destination) -> bool {
+        self.shared.handlers.contains_key(&*destination.name)
+    }
+
+    fn handlers(&self) -> Vec<HandlerRoute> {
+        let handlers = self.shared.handlers.values();
+        handlers.map(|handler| handler.route()).collect()
+    }
+}
+
+fn context(delivery: &Delivery) -> EventContext {
+    EventContext::new(Arc::clone(&delivery.envelope), delivery.attempts)
+}
+
+/// Rolls back after an error of the handler, which is no attempt if another transaction was in the
+/// way.
+async fn undone(tx: OutboxTransaction, error: HandleError) -> HandleError {
+    let was_contended = tx.was_contended();
+    // The session is closed if it cannot roll back.
+    let _ = tx.rollback().await;
+    if was_contended {
+        error.not_tried()
+    } else {
+        error
+    }
+}
+
+/// The answer to the relay for a failed call.
+fn answer(error: &HandleError) -> PublishError {
+    let message = error.chain();
+    match (error.class, error.wait()) {
+        (Class::Permanent, _) => PublishError::permanent(message),
+        (Class::Unavailable, None) => PublishError::unavailable(message),
+        (Class::NotTried, _) => PublishError::not_tried(message),
+        (Class::Unavailable, Some(wait)) => PublishError::unavailable(message).after(wait),
+        (Class::Transient | Class::Skip, None) => PublishError::transient(message),
+        (Class::Transient | Class::Skip, Some(wait)) => {
+            PublishError::transient(message).after(wait)
+        }
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}

@@ -1,0 +1,139 @@
+//! Handlers that take several events in one transaction.
+
+use std::collections::{HashSet, VecDeque};
+
+use bento_core::metadata::Metadata;
+use bento_relay::publish::{Delivery, PublishError};
+
+use super::{Dispatcher, answer, context, undone};
+use crate::call::EventContext;
+use crate::descriptor::HandlerDescriptor;
+use crate::error::{Class, HandleError};
+use crate::telemetry::{self, Running};
+
+impl Dispatcher {
+    /// The handler of a batch, if it takes batches.
+    pub(super) fn batch_handler(&self, batch: &[Delivery]) -> Option<&'static HandlerDescriptor> {
+        let name = &batch.first()?.destination.name;
+        let handler = self.shared.handlers.get(&**name).copied();
+        handler.filter(|handler| handler.is_batch)
+    }
+
+    /// Handles a batch in one transaction. One that fails is divided from the left, until the event
+    /// that fails is alone; what follows it in its aggregate is not tried.
+    pub(super) async fn handle_batch(
+        &self,
+        handler: &'static HandlerDescriptor,
+        batch: &[Delivery],
+    ) -> Vec<Result<(), PublishError>> {
+        let mut answers: Vec<Option<Result<(), PublishError>>> =
+            batch.iter().map(|_| None).collect();
+        let mut failed: HashSet<(&str, &str)> = HashSet::new();
+        let mut parts = VecDeque::from([(0..batch.len()).collect::<Vec<_>>()]);
+        while let Some(mut part) = parts.pop_front() {
+            part.retain(|&place| {
+                let is_behind = aggregate(&batch[place]).is_some_and(|of| failed.contains(&of));
+                if is_behind {
+                    let message = "an earlier event of its aggregate failed in the same batch";
+                    answers[place] = Some(Err(PublishError::not_tried(message)));
+                }
+                !is_behind
+            });
+            let Err(error) = self.handle_part(handler, batch, &part).await else {
+                part.iter().for_each(|&place| answers[place] = Some(Ok(())));
+                continue;
+            };
+            telemetry::count_failure(handler.name, error.class);
+            // The reason is not one of the events.
+            let is_of_all = matches!(error.class, Class::NotTried | Class::Unavailable);
+            if part.len() > 1 && !is_of_all {
+                let right = part.split_off(part.len() / 2);
+                parts.push_front(right);
+                parts.push_front(part);
+                continue;
+            }
+            for place in part {
+                failed.extend(aggregate(&batch[place]));
+                answers[place] = Some(Err(answer(&error)));
+            }
+        }
+        let answered = answers.into_iter();
+        answered
+            .map(|answer| answer.expect("each part is answered"))
+            .collect()
+    }
+
+    /// Handles a part of a batch in one transaction, without the events that are handled already.
+    async fn handle_part(
+        &self,
+        handler: &'static HandlerDescriptor,
+        batch: &[Delivery],
+        part: &[usize],
+    ) -> Result<(), HandleError> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        let metadata = metadata_of(batch, part);
+        let _running = Running::begin(handler.name);
+        let work = async {
+            let tx = self.begin().await?;
+            let events: Vec<_> = part
+                .iter()
+                .map(|&place| batch[place].envelope.event_id)
+                .collect();
+            let recorded = self.in_turn(tx.record_batch_handled(handler.name, &events));
+            let new = recorded.await?;
+            let is_new = |place: &&usize| new.contains(&batch[**place].envelope.event_id);
+            let contexts: Vec<_> = part
+                .iter()
+                .filter(is_new)
+                .map(|&place| context(&batch[place]))
+                .collect();
+            let Some(event) = contexts.first().map(EventContext::event_id) else {
+                tx.rollback().await?;
+                telemetry::count(handler.name, "repeated", part.len());
+                return Ok(());
+            };
+            telemetry::count(handler.name, "repeated", part.len() - contexts.len());
+            let call = self.call(handler, contexts, Some(tx));
+            let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
+            let result = self.run(handler, &call).await;
+            let tx = call.transaction.expect("it was just put there");
+            match result {
+                Ok(()) => {
+                    self.commit(handler, event, tx).await?;
+                    telemetry::count(handler.name, "handled", new.len());
+                    Ok(())
+                }
+                // A batch that is skipped as a whole is recorded without its effect.
+                Err(error) if error.class == Class::Skip => {
+                    tx.rollback().await?;
+                    telemetry::count(handler.name, "skipped", new.len());
+                    for event in new {
+                        self.shared.db.record_skipped(handler.name, event).await?;
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(undone(tx, error).await),
+            }
+        };
+        metadata.scope(work).await
+    }
+}
+
+fn aggregate(delivery: &Delivery) -> Option<(&str, &str)> {
+    let envelope = &delivery.envelope;
+    let of = (&*envelope.aggregate_type, &*envelope.aggregate_id);
+    envelope.is_ordered().then_some(of)
+}
+
+/// The metadata of what is raised for several events: their tenant, if they have one together.
+fn metadata_of(batch: &[Delivery], part: &[usize]) -> Metadata {
+    let mut tenants = part.iter().map(|&place| &batch[place].envelope.tenant_id);
+    match tenants.next() {
+        Some(Some(first)) if tenants.all(|tenant| tenant.as_ref() == Some(first)) => {
+            Metadata::default().with_tenant(first.as_str())
+        }
+        _ => Metadata::default(),
+    }
+}

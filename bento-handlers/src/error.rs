@@ -1,0 +1,233 @@
+//! The errors of handlers, and of their set.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use bento_core::report::with_causes;
+
+/// The class of a failed call, which decides about the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Class {
+    Transient,
+    Permanent,
+    Unavailable,
+    /// Another transaction was in the way, or the event is newer than this release.
+    NotTried,
+    Skip,
+}
+
+impl Class {
+    /// The name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::Unavailable => "unavailable",
+            Self::NotTried => "not_tried",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// The error of a handler.
+///
+/// Every error converts to a transient one, so that `?` works; the others are made here.
+///
+/// | error | attempt | the event |
+/// |---|---|---|
+/// | [`transient`](Self::transient), any other error, a panic | counts | is tried again, and is a dead letter after the last attempt |
+/// | [`permanent`](Self::permanent) | counts | is a dead letter at once |
+/// | [`unavailable`](Self::unavailable) | does not count | waits until the handler can work again: the circuit opens after several in a row |
+/// | [`skip`](Self::skip) | – | is done, without the handler's effect |
+///
+/// ```
+/// use bento_handlers::HandleError;
+///
+/// fn parse(amount: &str) -> Result<i64, HandleError> {
+///     amount.parse().map_err(|error| HandleError::permanent("invalid amount").because(error))
+/// }
+/// assert_eq!(parse("x").unwrap_err().to_string(), "invalid amount");
+/// ```
+pub struct HandleError {
+    pub(crate) class: Class,
+    message: Cow<'static, str>,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl HandleError {
+    fn new(class: Class, message: Cow<'static, str>) -> Self {
+        Self {
+            class,
+            message,
+            retry_after: None,
+            source: None,
+        }
+    }
+
+    /// A failure that may not repeat. After the last attempt the event is a dead letter.
+    #[must_use]
+    pub fn transient(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Class::Transient, message.into())
+    }
+
+    /// A failure that repeats with the event, which becomes a dead letter at once.
+    #[must_use]
+    pub fn permanent(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Class::Permanent, message.into())
+    }
+
+    /// The handler cannot work at all now, because a system that it needs is away. After several in
+    /// a row its circuit opens, and its events wait without an attempt.
+    #[must_use]
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Class::Unavailable, message.into())
+    }
+
+    /// The event does not concern the handler. It is recorded as skipped, and what the handler has
+    /// written is rolled back.
+    #[must_use]
+    pub fn skip(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Class::Skip, reason.into())
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Asks for a wait before the next attempt that is no shorter.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The same failure as one that is no attempt.
+    pub(crate) fn not_tried(self) -> Self {
+        Self {
+            class: Class::NotTried,
+            ..self
+        }
+    }
+
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The cause, as the error that was given or converted.
+    #[must_use]
+    pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        self.source.as_deref()
+    }
+
+    /// The message and those of every cause, joined by `: `.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        match &self.source {
+            Some(source) if self.message.is_empty() => with_causes(&**source),
+            Some(source) => format!("{}: {}", self.message, with_causes(&**source)),
+            None => self.message.clone().into_owned(),
+        }
+    }
+}
+
+/// Every error becomes a transient one, with its own message.
+impl<E: StdError + Send + Sync + 'static> From<E> for HandleError {
+    fn from(error: E) -> Self {
+        Self::transient("").because(error)
+    }
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) if self.message.is_empty() => source.fmt(f),
+            _ => f.write_str(&self.message),
+        }
+    }
+}
+
+impl fmt::Debug for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandleError")
+            .field("class", &self.class)
+            .field("message", &self.chain())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The faults of a set of handlers, all of them.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", list(.faults))]
+pub struct BuildError {
+    faults: Vec<BuildFault>,
+}
+
+impl BuildError {
+    pub(crate) fn check(faults: Vec<BuildFault>) -> Result<(), Self> {
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Self { faults })
+        }
+    }
+
+    /// The faults.
+    #[must_use]
+    pub fn faults(&self) -> &[BuildFault] {
+        &self.faults
+    }
+}
+
+fn list(faults: &[BuildFault]) -> String {
+    let each: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    format!("the handlers cannot be built: {}", each.join("; "))
+}
+
+/// One fault of a set of handlers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildFault {
+    /// A handler takes a state that was not given.
+    #[error(
+        "handler `{handler}` takes `State<{state}>`, which is missing: add `.state(…)` with a \
+         value of this type"
+    )]
+    MissingState {
+        /// The name of the handler.
+        handler: &'static str,
+        /// The type of the state.
+        state: &'static str,
+    },
+    /// Two handlers have one name.
+    #[error(
+        "two handlers are named `{handler}`, at {first} and {second}: the name tells what was \
+         handled, so each handler has its own"
+    )]
+    SameName {
+        /// The name.
+        handler: &'static str,
+        /// The place of the first.
+        first: String,
+        /// The place of the second.
+        second: String,
+    },
+    /// A handler runs more calls at once than the pool has connections.
+    #[error(
+        "handler `{handler}` runs {concurrency} calls at once, and the pool of the dispatcher has \
+         {pool} connection(s): lower `concurrency`, or raise `max_connections` of the pool"
+    )]
+    PoolTooSmall {
+        /// The name of the handler.
+        handler: &'static str,
+        /// The calls at once.
+        concurrency: u32,
+        /// The connections of the pool.
+        pool: u32,
+    },
+}

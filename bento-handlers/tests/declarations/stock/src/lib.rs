@@ -1,0 +1,15 @@
+//! Declares the handler `stock.reserve`.
+#![forbid(unsafe_code)]
+
+use bento_core::domain_event;
+use bento_handlers::{HandleError, IdempotencyKey, event_handler};
+
+#[domain_event(schema = "stock.happened", version = 1)]
+#[derive(Debug)]
+pub struct Happened {}
+
+#[event_handler(name = "stock.reserve")]
+pub async fn handle(event: Happened, key: IdempotencyKey) -> Result<(), HandleError> {
+    let _ = (event, key);
+    Ok(())
+}

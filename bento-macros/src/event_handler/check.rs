@@ -1,0 +1,77 @@
+//! Checks of the keys.
+
+use proc_macro2::Span;
+
+use super::input::HandlerAttribute;
+use crate::case::is_lower_dotted_snake;
+use crate::diagnostics::Errors;
+
+/// The most characters of the columns that carry the name of a handler.
+const NAME_LENGTH_MAX: usize = 128;
+
+/// Checks the keys.
+pub(super) fn check(attribute: &HandlerAttribute, errors: &mut Errors) {
+    check_name(attribute, errors);
+    if let Some(timeout) = &attribute.timeout
+        && timeout.value.duration.is_zero()
+    {
+        errors.at(
+            timeout.value.span,
+            "`timeout` must be greater than 0: leave it out for the timeout of the relay",
+        );
+    }
+    if let Some(concurrency) = &attribute.concurrency
+        && concurrency.value.number == 0
+    {
+        errors.at(
+            concurrency.value.span,
+            "`concurrency` must be greater than 0: pause a handler that should not run",
+        );
+    }
+    for pattern in attribute.events.iter().flat_map(|events| &events.value.0) {
+        let text = pattern.value();
+        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            errors.at(
+                pattern.span(),
+                format_args!(
+                    "invalid pattern `{}`: write an event type, in which `*` stands for any \
+                     characters, as in `order.*`",
+                    text.escape_debug()
+                ),
+            );
+        }
+    }
+}
+
+/// Checks the form of the name: it is stored, configured by, and part of idempotency keys.
+fn check_name(attribute: &HandlerAttribute, errors: &mut Errors) {
+    let Some(name) = &attribute.name else {
+        if !attribute.faulty.explains("name") {
+            errors.at(
+                Span::call_site(),
+                "a handler needs a stable name, which is stored beside what it has handled: add \
+                 `name = \"stock.reserve\"`",
+            );
+        }
+        return;
+    };
+    let text = name.value.value();
+    if !is_lower_dotted_snake(&text) {
+        errors.at(
+            name.value.span(),
+            format_args!(
+                "invalid handler name `{text}`: write `lower.dotted_snake`, whose handler it is \
+                 and what it does, as in `stock.reserve`"
+            ),
+        );
+    } else if text.len() > NAME_LENGTH_MAX {
+        errors.at(
+            name.value.span(),
+            format_args!(
+                "the name of a handler has at most {NAME_LENGTH_MAX} characters, this one has {}: \
+                 shorten it",
+                text.len()
+            ),
+        );
+    }
+}

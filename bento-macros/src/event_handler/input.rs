@@ -1,0 +1,314 @@
+//! The attribute and the function as `#[event_handler]` understands them.
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Item, ItemFn, LitInt, LitStr, Path, Token, Type, parenthesized};
+
+use super::{signature, timeout};
+use crate::diagnostics::Errors;
+use crate::door::handlers_private;
+use crate::keyed::{Faulty, Grammar, Keyed, for_each_key, set, value};
+
+const GRAMMAR: Grammar = Grammar {
+    attribute: "#[event_handler(…)]",
+    keys: &[
+        "name",
+        "timeout",
+        "concurrency",
+        "order",
+        "from",
+        "events",
+        "crate",
+    ],
+    form: "name = \"stock.reserve\"",
+};
+
+/// Keys of the other attributes for what a handler calls otherwise.
+const MEANT: [(&str, &str); 2] = [
+    (
+        "schema",
+        "a handler has a name: write `name = \"stock.reserve\"`",
+    ),
+    (
+        "version",
+        "a handler has no version: it takes the current version of its event, whatever was stored",
+    ),
+];
+
+/// `#[event_handler(…)]`.
+#[derive(Default)]
+pub(super) struct HandlerAttribute {
+    pub(super) name: Option<Keyed<LitStr>>,
+    pub(super) timeout: Option<Keyed<Timeout>>,
+    pub(super) concurrency: Option<Keyed<Concurrency>>,
+    pub(super) order: Option<Keyed<NoOrder>>,
+    pub(super) from: Option<Keyed<Start>>,
+    pub(super) events: Option<Keyed<Patterns>>,
+    /// The path to the module an expansion may name.
+    private: TokenStream,
+    pub(super) faulty: Faulty,
+}
+
+/// `"20s"`.
+pub(super) struct Timeout {
+    pub(super) duration: Duration,
+    pub(super) span: Span,
+}
+
+/// `16`.
+pub(super) struct Concurrency {
+    pub(super) number: u32,
+    pub(super) span: Span,
+}
+
+/// `none`.
+pub(super) struct NoOrder;
+
+/// `now` or `beginning`.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    Now,
+    Beginning,
+}
+
+/// `"order.*"`, or several in parentheses.
+pub(super) struct Patterns(pub(super) Vec<LitStr>);
+
+/// The whole declaration.
+pub(super) struct Handler<'a> {
+    pub(super) attribute: &'a HandlerAttribute,
+    pub(super) function: &'a ItemFn,
+    /// The type of the first parameter.
+    pub(super) input: &'a Type,
+    /// The types of the parameters behind it.
+    pub(super) parameters: Vec<&'a Type>,
+    /// The type of the result.
+    pub(super) output: &'a Type,
+}
+
+impl HandlerAttribute {
+    pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut attribute = Self::default();
+        let mut krate = None;
+        let faulty = for_each_key(tokens, &GRAMMAR, errors, |key, input, errors| {
+            attribute.parse_key(key, input, &mut krate, errors)
+        });
+        Self {
+            faulty,
+            private: handlers_private(krate.as_ref(), errors),
+            ..attribute
+        }
+    }
+
+    fn parse_key(
+        &mut self,
+        key: &Ident,
+        input: ParseStream,
+        krate: &mut Option<Keyed<Path>>,
+        errors: &mut Errors,
+    ) -> syn::Result<()> {
+        let name = key.to_string();
+        match name.as_str() {
+            "name" => {
+                let name = value(key, input, "name = \"stock.reserve\"")?;
+                set(&mut self.name, key, name, errors);
+            }
+            "timeout" => {
+                let timeout = value_saying_why(key, input, "timeout = \"20s\"")?;
+                set(&mut self.timeout, key, timeout, errors);
+            }
+            "concurrency" => {
+                let concurrency = value_saying_why(key, input, "concurrency = 16")?;
+                set(&mut self.concurrency, key, concurrency, errors);
+            }
+            "order" => {
+                let order = value_saying_why(key, input, "order = none")?;
+                set(&mut self.order, key, order, errors);
+            }
+            "from" => {
+                let from = value_saying_why(key, input, "from = beginning")?;
+                set(&mut self.from, key, from, errors);
+            }
+            "events" => {
+                let events = value_saying_why(key, input, "events = \"order.*\"")?;
+                set(&mut self.events, key, events, errors);
+            }
+            "crate" => {
+                let path = value(key, input, "crate = path::to::bento_handlers")?;
+                set(krate, key, path, errors);
+            }
+            other => {
+                let meant = MEANT.iter().find(|(wrong, _)| *wrong == other);
+                return Err(meant.map_or_else(
+                    || GRAMMAR.unknown(key),
+                    |(_, message)| syn::Error::new(key.span(), message),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The path to the module an expansion may name.
+    pub(super) fn private(&self) -> TokenStream {
+        self.private.clone()
+    }
+}
+
+/// Parses the value behind `key =`, whose own error says what is wrong with it.
+fn value_saying_why<T: Parse>(key: &Ident, input: ParseStream, form: &str) -> syn::Result<T> {
+    if !input.peek(Token![=]) {
+        return Err(syn::Error::new(
+            key.span(),
+            format_args!("expected `{form}`"),
+        ));
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() {
+        return Err(syn::Error::new(
+            key.span(),
+            format_args!("expected `{form}`"),
+        ));
+    }
+    input.parse()
+}
+
+impl Parse for Timeout {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        let invalid = |span: Span, written: &str, instead: &str| {
+            let message = format!(
+                "invalid timeout {written}: write a text of whole numbers with a unit of d, h, m, \
+                 s or ms, as in `timeout = \"{instead}\"`"
+            );
+            Err(syn::Error::new(span, message))
+        };
+        if input.peek(LitInt) {
+            let number: LitInt = input.parse()?;
+            let written = number.to_string();
+            let is_duration = timeout::parse(&written).is_some();
+            let instead = if is_duration {
+                written.clone()
+            } else {
+                format!("{}s", number.base10_digits())
+            };
+            return invalid(number.span(), &format!("`{written}`"), &instead);
+        }
+        let expected = |error: syn::Error| {
+            syn::Error::new(error.span(), "expected `timeout = \"20s\"`, a text")
+        };
+        let text: LitStr = input.parse().map_err(expected)?;
+        match timeout::parse(&text.value()) {
+            Some(duration) => Ok(Self {
+                duration,
+                span: text.span(),
+            }),
+            None => invalid(text.span(), &format!("`{}`", text.value()), "20s"),
+        }
+    }
+}
+
+impl Parse for Concurrency {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        let wrong = |span| {
+            syn::Error::new(
+                span,
+                "expected `concurrency = 16`, the most calls at once as a whole number",
+            )
+        };
+        let number: LitInt = input.parse().map_err(|error| wrong(error.span()))?;
+        let parsed = number.base10_parse().ok();
+        Ok(Self {
+            number: parsed.ok_or_else(|| wrong(number.span()))?,
+            span: number.span(),
+        })
+    }
+}
+
+impl Parse for NoOrder {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        match input.parse::<Ident>() {
+            Ok(word) if word == "none" => Ok(Self),
+            parsed => Err(syn::Error::new(
+                parsed.map_or_else(|error| error.span(), |word| word.span()),
+                "expected `order = none`, for events of one aggregate in any order; leave `order` \
+                 out to keep their order",
+            )),
+        }
+    }
+}
+
+impl Parse for Start {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        match input.parse::<Ident>() {
+            Ok(word) if word == "now" => Ok(Self::Now),
+            Ok(word) if word == "beginning" => Ok(Self::Beginning),
+            parsed => Err(syn::Error::new(
+                parsed.map_or_else(|error| error.span(), |word| word.span()),
+                "expected `from = now`, for the events after a new handler was recorded, or \
+                 `from = beginning`, for all that the outbox still holds",
+            )),
+        }
+    }
+}
+
+impl Parse for Patterns {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        const FORM: &str = "expected `events = \"order.*\"`, or several: `events = (\"order.*\", \
+                            \"invoice.paid\")`";
+        if input.peek(syn::token::Paren) {
+            let list;
+            let parenthesis = parenthesized!(list in input);
+            let patterns = Punctuated::<LitStr, Token![,]>::parse_terminated(&list)
+                .map_err(|error| syn::Error::new(error.span(), FORM))?;
+            if patterns.is_empty() {
+                return Err(syn::Error::new(parenthesis.span.join(), FORM));
+            }
+            return Ok(Self(patterns.into_iter().collect()));
+        }
+        let pattern: LitStr = input
+            .parse()
+            .map_err(|error| syn::Error::new(error.span(), FORM))?;
+        Ok(Self(vec![pattern]))
+    }
+}
+
+impl<'a> Handler<'a> {
+    /// `None` if the item is not a function that can be a handler.
+    pub(super) fn parse(
+        attribute: &'a HandlerAttribute,
+        item: &'a Item,
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        let Item::Fn(function) = item else {
+            errors.at(
+                head(item),
+                "a handler is an `async fn`: `async fn reserve(event: OrderConfirmed, tx: \
+                 &OutboxTransaction) -> Result<(), HandleError>`",
+            );
+            return None;
+        };
+        let types = signature::types(&function.sig, errors)?;
+        Some(Self {
+            attribute,
+            function,
+            input: types.input,
+            parameters: types.parameters,
+            output: types.output,
+        })
+    }
+}
+
+/// The keyword of an item, for the span of an error.
+fn head(item: &Item) -> Span {
+    match item {
+        Item::Struct(item) => item.struct_token.span,
+        Item::Enum(item) => item.enum_token.span,
+        Item::Mod(item) => item.mod_token.span,
+        Item::Impl(item) => item.impl_token.span,
+        Item::Trait(item) => item.trait_token.span,
+        other => other.span(),
+    }
+}
