@@ -4,6 +4,7 @@
 use bento_core::{PendingEvents, aggregate, domain_event};
 
 pub mod broker_log;
+pub mod handling;
 pub mod kill;
 
 /// Something was counted on an account.

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::Relay;
-use bento_relay::publish::{Delivery, PublishError, Publisher};
+use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
 };
 use bento_seaorm::OutboxStore;
 use bento_tests::broker_log::{BrokerLog, connect};
@@ -87,6 +87,14 @@ impl Publisher for Doomed<BrokerLog> {
 impl RelayStore for Doomed<OutboxStore> {
     async fn open(&self) -> Result<Sharding, StoreError> {
         self.inner.open().await
+    }
+
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.inner.record_handlers(handlers).await
+    }
+
+    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+        self.inner.retire_handler(name).await
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {
