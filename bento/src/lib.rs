@@ -16,6 +16,8 @@
 //!   outbox when it commits, and nowhere when it does not.
 //! - [`Relay`] takes them to a [`Publisher`](publish::Publisher), by the rules of a
 //!   [`Router`](route::Router), in order per aggregate, at least once.
+//! - [`#[event_handler]`](macro@event_handler) declares a function of this service that gets each
+//!   event once; [`Handlers`] hands them to the relay.
 //! - [`dead_letter`], [`inspect`] and [`tenant`] are for operating it.
 //!
 //! ```
@@ -70,14 +72,15 @@
 //! |---|---|
 //! | `postgres`, `mysql`, `sqlite` | the outbox on PostgreSQL, on MySQL and MariaDB, on SQLite |
 //! | `nats`, `rabbitmq`, `redis`, `kafka`, `http` | the publisher of the same name; `kafka` compiles librdkafka |
+//! | `handlers` | [`handlers`]: async functions that get each event once. On by default |
 //! | `settings` | [`Settings`]: publishers, router and relay out of a file and the environment. On by default |
 //! | `opentelemetry` | events carry the trace of the span that raised them on to the broker |
 //!
 //! # Crates
 //!
-//! This crate exports four others: [`bento_core`], on which a crate with nothing but a domain model
-//! may depend alone, [`bento_relay`], [`bento_seaorm`] and [`bento_brokers`]. The macros find Bento
-//! through this crate or `bento-core`, also where `Cargo.toml` renames it.
+//! This crate exports five others: [`bento_core`], on which a crate with nothing but a domain model
+//! may depend alone, [`bento_relay`], [`bento_seaorm`], [`bento_handlers`] and [`bento_brokers`].
+//! The macros find Bento through this crate or `bento-core`, also where `Cargo.toml` renames it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -118,6 +121,11 @@ pub use bento_relay::{
 pub use bento_relay::{
     dead_letter, held, inspect, publish, retry, route, store, telemetry, tenant,
 };
+// Handlers.
+#[cfg(feature = "handlers")]
+pub use bento_handlers as handlers;
+#[cfg(feature = "handlers")]
+pub use bento_handlers::{HandleError, Handlers, event_handler};
 // Brokers.
 #[cfg(feature = "http")]
 pub use bento_brokers::http;
@@ -145,6 +153,9 @@ mod documents {
     struct Deploying;
     #[doc = include_str!("../../docs/event-design.md")]
     struct EventDesign;
+    #[cfg(feature = "handlers")]
+    #[doc = include_str!("../../docs/handlers.md")]
+    struct Handlers;
     #[doc = include_str!("../../docs/routing.md")]
     struct Routing;
     #[doc = include_str!("../../docs/service.md")]

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "settings")]
 pub use crate::Settings;
+#[cfg(feature = "handlers")]
+pub use crate::handlers::{HandleError, Handlers, IdempotencyKey, event_handler};
 pub use crate::publish::{Destination, Publisher, Publishers};
 pub use crate::retry::RetryPolicy;
 pub use crate::route::{Router, Rule};

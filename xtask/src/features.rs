@@ -5,7 +5,7 @@ use crate::Result;
 use crate::workspace::{Package, cargo, packages};
 
 /// The crates that cannot do without a back end.
-const NEED_A_BACK_END: [&str; 2] = ["bento-events", "bento-seaorm"];
+const NEED_A_BACK_END: [&str; 3] = ["bento-events", "bento-handlers", "bento-seaorm"];
 
 /// The error of such a crate without one.
 const MESSAGE: &str = "error: no back end is enabled";

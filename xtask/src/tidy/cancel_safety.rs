@@ -3,11 +3,12 @@
 
 use super::Source;
 
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "bento/src/",
     "bento-core/src/",
     "bento-relay/src/",
     "bento-seaorm/src/",
+    "bento-handlers/src/",
     "bento-brokers/src/",
     "bento-testkit/src/",
 ];

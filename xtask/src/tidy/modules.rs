@@ -24,12 +24,13 @@ struct Crate<'a> {
     modules: BTreeMap<Module, &'a Source>,
 }
 
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "bento",
     "bento-macros",
     "bento-core",
     "bento-relay",
     "bento-seaorm",
+    "bento-handlers",
     "bento-brokers",
     "bento-testkit",
 ];
