@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::Relay;
-use bento_relay::publish::{Delivery, PublishError, Publisher};
+use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
 };
 use bento_seaorm::OutboxStore;
 use sea_orm::DatabaseConnection;
@@ -33,6 +33,14 @@ impl Opened {
 impl RelayStore for Opened {
     async fn open(&self) -> Result<Sharding, StoreError> {
         Ok(self.sharding)
+    }
+
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.store.record_handlers(handlers).await
+    }
+
+    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+        self.store.retire_handler(name).await
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {
