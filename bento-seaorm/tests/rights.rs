@@ -8,7 +8,7 @@ mod support;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use bento_core::{domain_event, raise_with};
+use bento_core::{EventId, domain_event, raise_with};
 use bento_relay::Relay;
 use bento_relay::dead_letter::{
     AlertOutcome, AlertStore, Amendment, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode,
@@ -161,6 +161,20 @@ async fn write(outbox: &Outbox, db: DatabaseConnection) {
         });
         raised.await.unwrap();
     }
+    remember(&db).await;
+}
+
+/// The memory of handlers: with the effect, before and behind it, and what is old is removed.
+async fn remember(db: &OutboxConnection) {
+    let ids: Vec<_> = (0..3).map(|_| EventId::new()).collect();
+    let tx = db.begin().await.unwrap();
+    assert!(tx.record_handled("stock.reserve", ids[0]).await.unwrap());
+    let batch = tx.record_batch_handled("stock.count", &ids).await.unwrap();
+    assert_eq!(batch.len(), 3);
+    tx.commit().await.unwrap();
+    assert!(!db.record_skipped("stock.reserve", ids[0]).await.unwrap());
+    assert!(db.is_handled("stock.count", ids[2]).await.unwrap());
+    assert_eq!(db.prune_handled(Duration::ZERO, 10).await.unwrap(), 4);
 }
 
 /// Publishes, holds, gives up, keeps what is published, and removes it.
