@@ -38,8 +38,9 @@ pub struct EventContext {
 }
 
 impl EventContext {
-    /// The facts about an event, with the number of earlier attempts.
-    pub(crate) fn new(envelope: Arc<Envelope>, earlier: u32) -> Self {
+    /// The facts about an event, with the number of earlier attempts; for tests of a handler.
+    #[must_use]
+    pub fn new(envelope: Arc<Envelope>, earlier: u32) -> Self {
         Self {
             envelope,
             attempt: earlier.saturating_add(1),

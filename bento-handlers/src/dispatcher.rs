@@ -57,7 +57,6 @@ struct Shared {
     db: OutboxConnection,
     handlers: BTreeMap<&'static str, &'static HandlerDescriptor>,
     states: Arc<States>,
-    stopped: CancellationToken,
     pruning: Pruning,
 }
 
@@ -90,13 +89,11 @@ impl Dispatcher {
         states: Arc<States>,
         retention: Duration,
     ) -> Self {
-        let stopped = CancellationToken::new();
         Self {
             shared: Arc::new(Shared {
                 db,
                 handlers,
                 states,
-                stopped,
                 pruning: Pruning::new(retention),
             }),
         }
@@ -244,7 +241,8 @@ impl Dispatcher {
         delivery: &Delivery,
     ) -> Result<Handled, HandleError> {
         let (db, event) = (&self.shared.db, delivery.envelope.event_id);
-        if db.is_handled(handler.name, event).await? {
+        let is_handled = db.is_handled(handler.name, event).await;
+        if is_handled.map_err(|error| self.failed(error))? {
             return Ok(Handled::Before);
         }
         let metadata = scope::metadata_of(&delivery.envelope)?;
@@ -252,11 +250,13 @@ impl Dispatcher {
         let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
         match metadata.scope(self.run(handler, &call)).await {
             Ok(()) => {
-                db.record_handled(handler.name, event).await?;
+                let recorded = db.record_handled(handler.name, event).await;
+                recorded.map_err(|error| self.failed(error))?;
                 Ok(Handled::Now)
             }
             Err(error) if error.class == Class::Skip => {
-                db.record_skipped(handler.name, event).await?;
+                let recorded = db.record_skipped(handler.name, event).await;
+                recorded.map_err(|error| self.failed(error))?;
                 Ok(Handled::Skipped)
             }
             Err(error) => Err(error),
@@ -274,7 +274,7 @@ impl Dispatcher {
             contexts,
             transaction,
             states: Arc::clone(&self.shared.states),
-            cancelled: self.shared.stopped.child_token(),
+            cancelled: CancellationToken::new(),
         }
     }
 

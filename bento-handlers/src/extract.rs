@@ -69,8 +69,7 @@ impl FromCall<'_> for EventContext {
     }
 }
 
-/// Cancelled when the handler's time is over or the process stops. What it does not use of the time
-/// that is left is cut off.
+/// Cancelled when the call is over, also when its time is up: for what the handler has spawned.
 impl FromCall<'_> for CancellationToken {
     fn from_call(call: &Call) -> Self {
         call.cancelled.clone()

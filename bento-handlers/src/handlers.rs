@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_seaorm::OutboxConnection;
+use sea_orm::{ConnectionTrait, DbBackend};
 
 use crate::descriptor::{HandlerDescriptor, HandlerRegistration};
 use crate::dispatcher::Dispatcher;
@@ -85,6 +86,10 @@ impl<S> Handlers<S> {
     }
 
     /// Adds a handler, whose states are parts of the state of the application.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a set of handlers is not a sum, and `add` is the word for it"
+    )]
     pub fn add(mut self, handler: Handler<S>) -> Self {
         (handler.provide)(&self.state, &mut self.provided);
         self.handlers.push(handler.descriptor);
@@ -137,7 +142,10 @@ impl<S> Handlers<S> {
                 });
             }
         }
-        let pool = db.pool_size();
+        // SQLite writes with one connection, whatever the pool has: a handler has to wait there.
+        let pool = db
+            .pool_size()
+            .filter(|_| db.get_database_backend() != DbBackend::Sqlite);
         for handler in named.values() {
             match (handler.concurrency, pool) {
                 (Some(concurrency), Some(pool)) if concurrency > pool => {

@@ -1,9 +1,11 @@
 //! Handlers that take several events in one transaction.
 
 use std::collections::{HashSet, VecDeque};
+use std::future::Future;
 
 use bento_core::metadata::Metadata;
 use bento_relay::publish::{Delivery, PublishError};
+use tokio::time::timeout;
 
 use super::{Dispatcher, answer, context, undone};
 use crate::call::EventContext;
@@ -39,7 +41,8 @@ impl Dispatcher {
                 }
                 !is_behind
             });
-            let Err(error) = self.handle_part(handler, batch, &part).await else {
+            let handled = in_time(handler, self.handle_part(handler, batch, &part));
+            let Err(error) = handled.await else {
                 part.iter().for_each(|&place| answers[place] = Some(Ok(())));
                 continue;
             };
@@ -119,6 +122,19 @@ impl Dispatcher {
         };
         metadata.scope(work).await
     }
+}
+
+/// Limits the time of a transaction to that of the handler.
+async fn in_time(
+    handler: &HandlerDescriptor,
+    handling: impl Future<Output = Result<(), HandleError>>,
+) -> Result<(), HandleError> {
+    let Some(limit) = handler.timeout else {
+        return handling.await;
+    };
+    let too_late =
+        |_| HandleError::transient(format!("the handler did not finish within {limit:?}"));
+    timeout(limit, handling).await.map_err(too_late)?
 }
 
 fn aggregate(delivery: &Delivery) -> Option<(&str, &str)> {

@@ -17,11 +17,14 @@ use tokio::time::sleep;
 
 use crate::scene::{PATIENCE, Scene, event};
 
+/// A handler and the aggregate of an event that it has handled.
+type Handled = (Arc<str>, String);
+
 /// The handlers of one release, which note what they have handled.
 #[derive(Clone, Debug, Default)]
 struct Handlers {
     routes: Vec<HandlerRoute>,
-    handled: Arc<Mutex<Vec<(Arc<str>, String)>>>,
+    handled: Arc<Mutex<Vec<Handled>>>,
     takes: Duration,
 }
 
