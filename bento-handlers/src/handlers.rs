@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_seaorm::OutboxConnection;
-use sea_orm::{ConnectionTrait, DbBackend};
 
 use crate::descriptor::{HandlerDescriptor, HandlerRegistration};
 use crate::dispatcher::Dispatcher;
@@ -142,10 +141,7 @@ impl<S> Handlers<S> {
                 });
             }
         }
-        // SQLite writes with one connection, whatever the pool has: a handler has to wait there.
-        let pool = db
-            .pool_size()
-            .filter(|_| db.get_database_backend() != DbBackend::Sqlite);
+        let pool = db.pool_size();
         for handler in named.values() {
             match (handler.concurrency, pool) {
                 (Some(concurrency), Some(pool)) if concurrency > pool => {

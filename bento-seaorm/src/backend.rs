@@ -201,8 +201,8 @@ pub(crate) fn pool_size(db: &DatabaseConnection) -> u32 {
     }
 }
 
-/// The most connections that a pool may have; `None` for a connection that has no pool. SQLite
-/// writes with one at a time.
+/// The most connections that a pool may have; `None` for SQLite, which writes with one at a time
+/// however many there are.
 pub(crate) fn max_connections(db: &DatabaseConnection) -> Option<u32> {
     match &db.inner {
         #[cfg(feature = "postgres")]
@@ -215,9 +215,6 @@ pub(crate) fn max_connections(db: &DatabaseConnection) -> Option<u32> {
             let pool = db.get_mysql_connection_pool();
             Some(pool.options().get_max_connections())
         }
-        #[cfg(feature = "sqlite")]
-        sea_orm::DatabaseConnectionType::SqlxSqlitePoolConnection(_) => Some(1),
-        #[allow(unreachable_patterns, reason = "reachable as soon as a feature is off")]
         _ => None,
     }
 }

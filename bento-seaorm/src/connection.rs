@@ -402,7 +402,7 @@ impl OutboxConnection {
         self.settings.writer.tables()
     }
 
-    /// The most connections of the pool; `None` if it is not known.
+    /// The most connections of the pool; `None` for SQLite, where one transaction writes at a time.
     #[doc(hidden)]
     pub fn pool_size(&self) -> Option<u32> {
         backend::max_connections(self.inner())
