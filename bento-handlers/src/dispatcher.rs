@@ -223,8 +223,8 @@ impl Dispatcher {
         }
     }
 
-    /// The error of a statement of the dispatcher's own. It is no attempt if another transaction
-    /// was in the way, or no connection was free in time.
+    /// The error of a statement of the dispatcher's own. It does not count as an attempt if another
+    /// transaction was in the way, or no connection was free in time.
     fn failed(&self, error: Error) -> HandleError {
         let is_of_the_event = !self.shared.db.may_succeed_later(&error);
         let error = HandleError::from(error);
@@ -339,8 +339,8 @@ fn context(delivery: &Delivery) -> EventContext {
     EventContext::new(Arc::clone(&delivery.envelope), delivery.attempts)
 }
 
-/// Rolls back after an error of the handler, which is no attempt if another transaction was in the
-/// way.
+/// Rolls back after an error of the handler, which does not count as an attempt if another
+/// transaction was in the way.
 async fn undone(tx: OutboxTransaction, error: HandleError) -> HandleError {
     let was_contended = tx.was_contended();
     // The session is closed if it cannot roll back.

@@ -100,14 +100,14 @@ impl HandleError {
         self
     }
 
-    /// Asks for a wait before the next attempt that is no shorter.
+    /// Asks for at least this wait before the next attempt.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// The same failure as one that is no attempt.
+    /// The same failure as one that does not count as an attempt.
     pub(crate) fn not_tried(self) -> Self {
         Self {
             class: Class::NotTried,

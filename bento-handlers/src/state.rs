@@ -39,7 +39,7 @@ impl<T: Clone> FromRef<T> for T {
     }
 }
 
-/// A state that nobody has. With it the compiler has two implementations of `FromRef` for every
+/// A state of no application. With it the compiler has two implementations of `FromRef` for every
 /// type, and does not take the type of a part for that of the state.
 #[doc(hidden)]
 #[derive(Debug)]

@@ -194,7 +194,7 @@ async fn of_many_that_handle_an_event_together_one_does(database: &TestDatabase)
             } else {
                 &scene.dispatcher
             };
-            // Another transaction in the way is no attempt; the relay sends the event again.
+            // Another transaction in the way does not count; the relay sends the event again.
             let delivery = delivery.clone();
             async move {
                 loop {

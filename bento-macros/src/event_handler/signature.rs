@@ -24,7 +24,7 @@ pub(super) struct Types<'a> {
 
 /// The types of a signature. `None` if there is an error about it.
 pub(super) fn types<'a>(signature: &'a Signature, errors: &mut Errors) -> Option<Types<'a>> {
-    // A method is no function at all; what else is wrong with it matters after that.
+    // A method is not such a function; what else is wrong with it matters after that.
     if let Some(FnArg::Receiver(receiver)) = signature.inputs.first() {
         refuse_receiver(receiver, errors);
         return None;
