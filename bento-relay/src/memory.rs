@@ -18,7 +18,7 @@ use crate::held::{HeldEvents, HeldFilter};
 use crate::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
 use crate::publish::HandlerRoute;
 use crate::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Leftovers, Prune, RelayId, RelayStore, StoreError,
 };
 use crate::tenant::{PausedTenant, Pauses};
 
@@ -144,8 +144,12 @@ impl RelayStore for MemoryStore {
         Ok(())
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
         Ok(self.contents().retire_handler(name))
+    }
+
+    async fn leftovers(&self) -> Result<Vec<(Arc<str>, Leftovers)>, StoreError> {
+        Ok(self.contents().leftovers().into_iter().collect())
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {

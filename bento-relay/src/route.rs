@@ -212,6 +212,11 @@ impl Router {
         only.is_some_and(|route| **route == Route::default())
     }
 
+    /// True if events can wait under this name for a route of the router.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        is_reserved(name) || self.compiled.knows(name)
+    }
+
     fn of(compiled: Compiled) -> Self {
         Self {
             compiled: Arc::new(compiled),

@@ -62,9 +62,9 @@
 //!   serves for it; a heartbeat adds what its relay serves and the record lacks. A new one [starts
 //!   after](RecordedHandler::starts_after) the last position of a row that is pending, or held
 //!   under [`unroutable`](NewDeadLetter::UNROUTABLE), read while no relay reads rows; or after 0,
-//!   from the [beginning](crate::publish::StartFrom::Beginning).
-//!   Whatever changes the record changes the revision of every shard in the same transaction: a
-//!   relay learns of it in the call that returns the first row committed after it.
+//!   from the [beginning](crate::publish::StartFrom::Beginning). Whatever changes the record
+//!   changes the revision of every shard in the same transaction: a relay learns of it in the call
+//!   that returns the first row committed after it.
 //! * **A relay is complete** if it serves every recorded handler with every event type recorded
 //!   for it. While a complete relay that serves a lane is alive, an incomplete one has no fair
 //!   share of that lane: it claims nothing there, and what it has is surplus.
@@ -83,13 +83,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use self::error::StoreError;
-pub use self::handlers::{RecordedHandler, RetiredHandler, ServedHandler};
+pub use self::handlers::{Leftovers, RecordedHandler, ServedHandler};
 pub use self::settlement::{Failure, NewDeadLetter, Outcome, Place, Settlement, Unroutable};
+use crate::publish::HandlerRoute;
 mod error;
 mod handlers;
 mod settlement;
-
-use crate::publish::HandlerRoute;
 
 /// The identity of one running relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -352,7 +351,22 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     fn retire_handler(
         &self,
         name: &str,
-    ) -> impl Future<Output = Result<Option<RetiredHandler>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Leftovers>, StoreError>> + Send;
+
+    /// Returns the rows that are held and the dead letters, by the name of their route and in its
+    /// order. A relay asks once after its start, and warns of names that nothing has any more. It
+    /// reads whole tables; a store without an answer returns nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
+    fn leftovers(
+        &self,
+    ) -> impl Future<Output = Result<Vec<(Arc<str>, Leftovers)>, StoreError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// Renews all leases of a relay, claims free shards and hands over surplus ones. What the
     /// database has to record for a relay to work is recorded again where it is gone.

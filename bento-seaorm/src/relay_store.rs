@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::publish::HandlerRoute;
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Leftovers, Prune, RelayId, RelayStore, StoreError,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
@@ -221,8 +221,12 @@ impl RelayStore for OutboxStore {
         handlers::record(self, handlers).await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
         handlers::retire(self, name).await
+    }
+
+    async fn leftovers(&self) -> Result<Vec<(Arc<str>, Leftovers)>, StoreError> {
+        handlers::leftovers(self).await
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {

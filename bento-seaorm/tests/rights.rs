@@ -15,7 +15,7 @@ use bento_relay::dead_letter::{
 };
 use bento_relay::inspect::Inspect;
 use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
-use bento_relay::store::{Prune, RelayStore, RetiredHandler};
+use bento_relay::store::{Leftovers, Prune, RelayStore};
 use bento_seaorm::{OutboxConnection, OutboxConnectionBuilder, OutboxStore, TablePrefix, Tables};
 use futures_util::FutureExt as _;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
@@ -291,7 +291,7 @@ async fn operate(outbox: &Outbox, db: DatabaseConnection) {
     assert_eq!(operator.paused().await.unwrap().len(), 1);
     assert!(operator.resume("acme").await.unwrap());
     let retired = store.retire_handler("audit").await.unwrap();
-    assert_eq!(retired, Some(RetiredHandler { held: 0, dead: 0 }));
+    assert_eq!(retired, Some(Leftovers { held: 0, dead: 0 }));
     outbox
         .run(&db, "SELECT count(*) FROM bento_outbox_status")
         .await

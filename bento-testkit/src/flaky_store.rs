@@ -8,7 +8,7 @@ use std::time::Duration;
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::publish::HandlerRoute;
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Leftovers, Prune, RelayId, RelayStore, StoreError,
 };
 
 /// Wraps a store and makes it unavailable, or its answers unclear, when told to. Clones go away
@@ -122,8 +122,12 @@ impl<S: RelayStore> RelayStore for FlakyStore<S> {
         self.call(self.inner.record_handlers(handlers)).await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
         self.call(self.inner.retire_handler(name)).await
+    }
+
+    async fn leftovers(&self) -> Result<Vec<(Arc<str>, Leftovers)>, StoreError> {
+        self.inner.leftovers().await
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {

@@ -212,6 +212,7 @@ macro_rules! relay_store_conformance {
                 handlers::a_record_keeps_what_a_living_relay_serves
                 handlers::a_heartbeat_adds_what_its_relay_serves
                 handlers::a_retired_handler_is_told_no_more
+                handlers::what_is_left_is_counted_by_route
                 handlers::relays_that_serve_every_handler_come_first
                 handlers::without_such_a_relay_any_relay_goes_on
                 handlers::names_that_differ_by_a_space_or_the_case_are_handlers_of_their_own

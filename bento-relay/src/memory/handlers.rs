@@ -1,11 +1,12 @@
 //! The recorded handlers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::contents::Contents;
 use crate::publish::{HandlerRoute, StartFrom};
-use crate::store::{NewDeadLetter, RecordedHandler, RetiredHandler, ServedHandler};
+use crate::store::{Leftovers, NewDeadLetter, RecordedHandler, ServedHandler};
 
 impl Contents {
     pub(super) fn record_handlers(&mut self, routes: &[HandlerRoute], now: Duration) {
@@ -48,16 +49,24 @@ impl Contents {
         }
     }
 
-    pub(super) fn retire_handler(&mut self, name: &str) -> Option<RetiredHandler> {
+    pub(super) fn retire_handler(&mut self, name: &str) -> Option<Leftovers> {
         self.handlers.remove(name)?;
         self.revision += 1;
-        let mut retired = RetiredHandler::default();
+        Some(self.leftovers().remove(name).unwrap_or_default())
+    }
+
+    /// The held rows and the dead letters, by route.
+    pub(super) fn leftovers(&self) -> BTreeMap<Arc<str>, Leftovers> {
+        let mut found: BTreeMap<Arc<str>, Leftovers> = BTreeMap::new();
         for shard in self.shards.values() {
-            let of_it = |(route, _): &&(Arc<str>, i64)| **route == *name;
-            retired.held += shard.held.keys().filter(of_it).count() as u64;
-            retired.dead += shard.dead.keys().filter(of_it).count() as u64;
+            for (route, _) in shard.held.keys() {
+                found.entry(Arc::clone(route)).or_default().held += 1;
+            }
+            for (route, _) in shard.dead.keys() {
+                found.entry(Arc::clone(route)).or_default().dead += 1;
+            }
         }
-        Some(retired)
+        found
     }
 
     /// The last position of a row whose routes are still to be found.

@@ -13,7 +13,15 @@ use crate::store::ServedHandler;
 pub(super) struct Roster {
     routes: Vec<HandlerRoute>,
     own: Arc<OwnHandlers>,
-    absent: Mutex<Vec<Arc<str>>>,
+    recorded: Mutex<Recorded>,
+}
+
+/// The names of the recorded handlers.
+#[derive(Debug, Default)]
+struct Recorded {
+    all: Vec<Arc<str>>,
+    /// Those that this process does not have.
+    absent: Vec<Arc<str>>,
 }
 
 impl Roster {
@@ -21,7 +29,7 @@ impl Roster {
         Self {
             own: Arc::new(OwnHandlers::new(&routes)),
             routes,
-            absent: Mutex::default(),
+            recorded: Mutex::default(),
         }
     }
 
@@ -64,19 +72,23 @@ impl Roster {
 
     /// Notes the names of the recorded handlers.
     pub(super) fn learn<'a>(&self, recorded: impl IntoIterator<Item = &'a Arc<str>>) {
-        let absent = recorded
-            .into_iter()
-            .filter(|name| !self.own.contains(name))
-            .cloned();
-        *self.lock() = absent.collect();
+        let all: Vec<_> = recorded.into_iter().cloned().collect();
+        let absent = all.iter().filter(|name| !self.own.contains(name)).cloned();
+        let absent = absent.collect();
+        *self.lock() = Recorded { all, absent };
     }
 
     /// The names of the recorded handlers that this process does not have.
     pub(super) fn absent(&self) -> Vec<Arc<str>> {
-        self.lock().clone()
+        self.lock().absent.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
-        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
+    /// True if a handler of this name is recorded, or belongs to this process.
+    pub(super) fn knows(&self, name: &Arc<str>) -> bool {
+        self.own.contains(name) || self.lock().all.contains(name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,7 @@ use super::wake::{Mailbox, Woken};
 use super::worker::{End, OUTAGE, in_time};
 use crate::machine::Machine;
 use crate::publish::Publisher;
-use crate::store::{Holdings, Lease, RelayStore, StoreError};
+use crate::store::{Holdings, Lease, Leftovers, RelayStore, StoreError};
 use crate::telemetry::TARGET_RELAY;
 
 mod calls;
@@ -45,6 +45,8 @@ pub(super) struct Supervisor<S, P> {
     /// True if another poll is due at once when the running one returns.
     polls_again: bool,
     next_prune: Option<Instant>,
+    /// True after the leftovers were asked for.
+    has_looked: bool,
     pace: Pace,
     failures: u32,
     tally: Tally,
@@ -72,6 +74,9 @@ enum Report {
     },
     Prune {
         result: Result<Option<u64>, StoreError>,
+    },
+    Leftovers {
+        result: Result<Vec<(Arc<str>, Leftovers)>, StoreError>,
     },
 }
 
@@ -113,6 +118,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             next_poll: Some(now),
             polls_again: false,
             next_prune,
+            has_looked: false,
             pace,
             failures: 0,
             tally: Tally::default(),
@@ -276,6 +282,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             }
             Report::Poll { result: Ok(ready) } => self.take_ready(ready),
             Report::Prune { result } => self.take_pruned(result),
+            Report::Leftovers { result } => self.take_leftovers(result),
             Report::Poll { result: Err(error) } => {
                 self.next_poll = Some(Instant::now() + self.outage(&error))
             }

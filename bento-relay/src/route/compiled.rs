@@ -102,6 +102,11 @@ impl Compiled {
         Self::new(vec![rule], routes, None, Wanted::default())
     }
 
+    pub(super) fn knows(&self, name: &str) -> bool {
+        let mut routes = self.routes.iter().chain(&self.former);
+        routes.any(|route| *route.name == *name)
+    }
+
     pub(super) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.iter()
     }

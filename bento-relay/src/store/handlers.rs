@@ -66,11 +66,11 @@ impl ServedHandler {
     }
 }
 
-/// The report about a handler whose record was removed.
+/// The rows that belong to a route or a handler, beside those that are pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RetiredHandler {
-    /// The number of events that are held for it.
+pub struct Leftovers {
+    /// The number of events that are held.
     pub held: u64,
-    /// The number of its dead letters.
+    /// The number of dead letters.
     pub dead: u64,
 }

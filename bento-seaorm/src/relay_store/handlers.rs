@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bento_relay::publish::{HandlerRoute, StartFrom};
-use bento_relay::store::{
-    NewDeadLetter, RecordedHandler, RetiredHandler, ServedHandler, StoreError,
-};
+use bento_relay::store::{Leftovers, NewDeadLetter, RecordedHandler, ServedHandler, StoreError};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::errors::{StoreFailure, retrying, store_error};
 use super::{OutboxStore, all_shards};
 use crate::dialect::{Bind, Dialect, Sql, binds};
+use crate::entity::lossy_at;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
@@ -105,7 +104,7 @@ async fn record_once(store: &OutboxStore, routes: &[HandlerRoute]) -> Result<(),
 pub(super) async fn retire(
     store: &OutboxStore,
     name: &str,
-) -> Result<Option<RetiredHandler>, StoreError> {
+) -> Result<Option<Leftovers>, StoreError> {
     let backend = store.db.get_database_backend();
     let is_retired = retrying(backend, || retire_once(store, name)).await?;
     if !is_retired {
@@ -121,11 +120,37 @@ pub(super) async fn retire(
             Ok::<_, DbErr>(count.transpose()?.unwrap_or_default().unsigned_abs())
         };
         let (held, dead) = (count(0)?, count(1)?);
-        Ok(RetiredHandler { held, dead })
+        Ok(Leftovers { held, dead })
     });
     counted
         .map(Some)
         .map_err(|error| store_error(backend, error))
+}
+
+/// Counts the held rows and the dead letters of each route.
+pub(super) async fn leftovers(
+    store: &OutboxStore,
+) -> Result<Vec<(Arc<str>, Leftovers)>, StoreError> {
+    let counts = "SELECT route, COUNT(*), 0 FROM {held} GROUP BY route \
+                  UNION ALL SELECT route, COUNT(*), 1 FROM {dead_letter} GROUP BY route";
+    let dialect = store.dialect()?;
+    let counts = Sql::new(dialect, &store.tables, counts, []);
+    let rows = store.db.query_all_raw(counts.build()).await;
+    let rows = rows.map_err(|error| store_error(dialect.backend(), error))?;
+    let mut found: BTreeMap<Arc<str>, Leftovers> = BTreeMap::new();
+    for row in rows {
+        let route: Arc<str> = lossy_at(&row, 0).into();
+        let count = row
+            .try_get_by_index::<i64>(1)
+            .unwrap_or_default()
+            .unsigned_abs();
+        let leftovers = found.entry(route).or_default();
+        match row.try_get_by_index::<i32>(2) {
+            Ok(0) => leftovers.held = count,
+            _ => leftovers.dead = count,
+        }
+    }
+    Ok(found.into_iter().collect())
 }
 
 async fn retire_once(store: &OutboxStore, name: &str) -> Result<bool, StoreFailure> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bento_relay::RelayStore;
 use bento_relay::publish::{HandlerRoute, StartFrom};
 use bento_relay::store::{
-    Advance, Heartbeat, Holdings, NewDeadLetter, Outcome, RecordedHandler, RelayId, RetiredHandler,
+    Advance, Heartbeat, Holdings, Leftovers, NewDeadLetter, Outcome, RecordedHandler, RelayId,
     ServedHandler, Settlement, Unroutable,
 };
 
@@ -198,12 +198,38 @@ pub async fn a_retired_handler_is_told_no_more<H: StoreHarness>(harness: &H) {
     ];
     bench.settle(settled).await;
     let retired = retire(&bench.store, "mail").await;
-    assert_eq!(retired, Some(RetiredHandler { held: 2, dead: 1 }));
+    assert_eq!(retired, Some(Leftovers { held: 2, dead: 1 }));
     assert_eq!(retire(&bench.store, "mail").await, None);
     let told = bench.next().await;
     assert_eq!((names(&told.handlers), told.held.len()), (vec!["stock"], 2));
     record(&bench.store, &[takes("mail", &["*"])]).await;
     assert_eq!(names(&bench.next().await.handlers), ["mail", "stock"]);
+}
+
+/// Held rows and dead letters are counted for every route, whether it is known or not.
+pub async fn what_is_left_is_counted_by_route<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench
+        .pending([event("1", 1), event("2", 2), event("3", 3)])
+        .await;
+    let for_route = |row: usize, route: &str, outcome| {
+        Settlement::pending(rows[row].position, Arc::from(route), outcome)
+    };
+    let settled = vec![
+        for_route(0, "mail", Outcome::Behind),
+        for_route(1, "mail", Outcome::Dead(dead_letter(true))),
+        for_route(2, "Mail", Outcome::Behind),
+        for_route(1, "stock", Outcome::Dead(dead_letter(false))),
+    ];
+    bench.settle(settled).await;
+    let left = bench.store.leftovers().await.expect("the store is there");
+    let count = |held, dead| Leftovers { held, dead };
+    let expected = [
+        (Arc::from("Mail"), count(1, 0)),
+        (Arc::from("mail"), count(1, 1)),
+        (Arc::from("stock"), count(0, 1)),
+    ];
+    assert_eq!(left, expected);
 }
 
 /// A relay that serves less than what is recorded gives up its shards when one appears that serves
@@ -300,7 +326,7 @@ async fn record(store: &impl RelayStore, routes: &[HandlerRoute]) {
         .expect("the store is there");
 }
 
-async fn retire(store: &impl RelayStore, name: &str) -> Option<RetiredHandler> {
+async fn retire(store: &impl RelayStore, name: &str) -> Option<Leftovers> {
     store
         .retire_handler(name)
         .await

@@ -9,7 +9,7 @@ use bento_relay::publish::{
     Publishers, StartFrom,
 };
 use bento_relay::route::{Router, Rule};
-use bento_relay::store::RetiredHandler;
+use bento_relay::store::Leftovers;
 use bento_relay::{
     Degradation, MemoryStore, Relay, RelayBuilder, RelayHandle, RelayStore, StartError,
 };
@@ -412,7 +412,7 @@ async fn a_retired_handler_gets_nothing_more_and_what_waits_for_it_ends() {
     stock.wait_for("stock", 7).await;
     house.scene.wait_for_counts(0, 7, 0).await;
     let retired = house.scene.store.retire_handler("gone").await.unwrap();
-    assert_eq!(retired, Some(RetiredHandler { held: 7, dead: 0 }));
+    assert_eq!(retired, Some(Leftovers { held: 7, dead: 0 }));
     assert_eq!(
         house.scene.store.retire_handler("gone").await.unwrap(),
         None

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_relay::publish::PublishError;
+use bento_relay::publish::{Destination, PublishError};
+use bento_relay::route::Router;
 use bento_relay::telemetry::TARGET_RELAY;
 use bento_testkit::Outage;
 use tracing::field::{Field, Visit};
@@ -203,4 +204,31 @@ async fn an_outage_of_the_broker_is_a_warning() {
         (line.level, line.field("error")),
         (Level::WARN, "connection refused")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_belong_to_nothing_are_a_warning_at_the_start() {
+    let (captured, _guard) = Captured::start();
+    let scene = Scene::new();
+    let broker = scene.broker.inner();
+    broker.fail(|_| Some(PublishError::permanent("refused")));
+    let relay = scene.start();
+    scene.commit_many(3, 3);
+    scene.wait_for_counts(0, 0, 3).await;
+    let again = scene.start();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    again.stop().await.unwrap();
+    relay.stop().await.unwrap();
+    let warnings = || captured.0.lock().unwrap().clone().into_iter();
+    let is_of_leftovers = |line: &Line| line.field("message").contains("belong to");
+    assert!(
+        !warnings().any(|line| is_of_leftovers(&line)),
+        "it is known"
+    );
+    let renamed = Router::to(Destination::new("renamed"));
+    let relay = scene.relay().router(renamed).start().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    relay.stop().await.unwrap();
+    let line = captured.line("0 held events and 3 dead letters belong to `default`");
+    assert_eq!((line.level, line.field("route")), (Level::WARN, "default"));
 }

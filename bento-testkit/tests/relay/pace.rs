@@ -7,7 +7,7 @@ use std::time::Duration;
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::publish::HandlerRoute;
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Leftovers, Prune, RelayId, RelayStore, StoreError,
 };
 use bento_relay::{MemoryStore, Relay, RelayBuilder, Wake};
 use tokio::time::{Instant, sleep};
@@ -68,7 +68,7 @@ impl RelayStore for Watched {
         self.inner.record_handlers(handlers).await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
         self.inner.retire_handler(name).await
     }
 

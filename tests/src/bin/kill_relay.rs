@@ -12,7 +12,7 @@ use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::Relay;
 use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Leftovers, Prune, RelayId, RelayStore, StoreError,
 };
 use bento_seaorm::OutboxStore;
 use bento_tests::broker_log::{BrokerLog, connect};
@@ -93,7 +93,7 @@ impl RelayStore for Doomed<OutboxStore> {
         self.inner.record_handlers(handlers).await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
         self.inner.retire_handler(name).await
     }
 

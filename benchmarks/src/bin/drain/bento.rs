@@ -7,7 +7,7 @@ use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::Relay;
 use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, RetiredHandler, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, Leftovers, StoreError,
 };
 use bento_seaorm::OutboxStore;
 use sea_orm::DatabaseConnection;
@@ -39,7 +39,7 @@ impl RelayStore for Opened {
         self.store.record_handlers(handlers).await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<RetiredHandler>, StoreError> {
+    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
         self.store.retire_handler(name).await
     }
 

@@ -15,7 +15,7 @@ use super::{Report, Supervisor};
 use crate::publish::Publisher;
 use crate::relay::clock::later;
 use crate::relay::worker::{OUTAGE, in_time};
-use crate::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
+use crate::store::{Heartbeat, Holdings, Lease, Leftovers, RelayStore, StoreError};
 use crate::telemetry::{self, TARGET_RELAY};
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
@@ -73,11 +73,44 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         });
     }
 
+    /// Asks once, as soon as the recorded handlers are known.
+    fn look_for_leftovers(&mut self) {
+        if !std::mem::replace(&mut self.has_looked, true) {
+            let shared = Arc::clone(&self.shared);
+            self.tasks.spawn(async move {
+                let call = async { in_time(shared.settings.lease, shared.store.leftovers()).await };
+                Report::Leftovers {
+                    result: caught(call).await,
+                }
+            });
+        }
+    }
+
+    /// Warns of rows that belong to nothing which this relay knows, or which is recorded.
+    pub(super) fn take_leftovers(
+        &mut self,
+        result: Result<Vec<(Arc<str>, Leftovers)>, StoreError>,
+    ) {
+        let shared = &self.shared;
+        let found = result.unwrap_or_default().into_iter();
+        let unknown =
+            found.filter(|(name, _)| !shared.router.knows(name) && !shared.roster.knows(name));
+        for (name, Leftovers { held, dead }) in unknown {
+            tracing::warn!(
+                target: TARGET_RELAY, relay = %shared.id, route = &*name, held, dead,
+                "{held} held events and {dead} dead letters belong to `{name}`, which is no \
+                 registered handler and no route of this relay; if it was renamed, give it its \
+                 old name again, else discard what is left",
+            );
+        }
+    }
+
     pub(super) fn take_holdings(&mut self, asked: Instant, holdings: Holdings) {
         let now = Instant::now();
         self.failures = 0;
         self.shared.clock.set(asked, holdings.now);
         self.shared.roster.learn(&holdings.handlers);
+        self.look_for_leftovers();
         self.next_beat = Some((asked + self.shared.settings.heartbeat()).max(now));
         if !holdings.taken_over.is_empty() {
             tracing::info!(

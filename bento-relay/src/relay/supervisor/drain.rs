@@ -78,7 +78,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                     Err(_) => self.shards.keep_offered(),
                 }
             }
-            Ok(Report::Poll { .. } | Report::Prune { .. }) | Err(_) => {}
+            Ok(Report::Poll { .. } | Report::Prune { .. } | Report::Leftovers { .. }) | Err(_) => {}
         }
     }
 
