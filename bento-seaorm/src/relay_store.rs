@@ -45,6 +45,7 @@ use bento_relay::store::{
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 pub(crate) use self::errors::{StoreFailure, retrying, sharding_error, store_error};
+use self::handlers::OwnHandlers;
 pub(crate) use self::held::{park_or_promote, stream_of};
 pub(crate) use self::leases::lanes_of;
 use self::memory::Memory;
@@ -97,6 +98,7 @@ pub struct OutboxStore {
     recorded: Mutex<Option<Sharding>>,
     /// True if the outbox was found to be this application's.
     is_own: AtomicBool,
+    handlers: OwnHandlers,
     memory: Memory,
 }
 
@@ -109,6 +111,7 @@ impl Clone for OutboxStore {
             expected: self.expected.clone(),
             recorded: Mutex::default(),
             is_own: AtomicBool::default(),
+            handlers: OwnHandlers::default(),
             memory: Memory::default(),
         }
     }
@@ -123,6 +126,7 @@ impl OutboxStore {
             expected: Expected::default(),
             recorded: Mutex::default(),
             is_own: AtomicBool::default(),
+            handlers: OwnHandlers::default(),
             memory: Memory::default(),
         }
     }
@@ -218,6 +222,7 @@ impl RelayStore for OutboxStore {
     }
 
     async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.handlers.set(handlers);
         handlers::record(self, handlers).await
     }
 

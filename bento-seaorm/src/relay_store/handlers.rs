@@ -4,7 +4,8 @@
 //! record. Only a change locks every lease: no relay reads rows while it is made.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_relay::publish::{HandlerRoute, StartFrom};
 use bento_relay::store::{Leftovers, NewDeadLetter, RecordedHandler, ServedHandler, StoreError};
@@ -16,6 +17,43 @@ use crate::dialect::{Bind, Dialect, Sql, binds};
 use crate::entity::lossy_at;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
+
+/// The handlers that this process has recorded, and is to record again once the tables were dropped
+/// or cleared.
+#[derive(Debug, Default)]
+pub(super) struct OwnHandlers {
+    routes: Mutex<Vec<HandlerRoute>>,
+    are_lost: AtomicBool,
+}
+
+impl OwnHandlers {
+    pub(super) fn set(&self, routes: &[HandlerRoute]) {
+        *self.lock() = routes.to_vec();
+    }
+
+    /// Notes that the record may be gone.
+    pub(super) fn may_be_lost(&self) {
+        self.are_lost.store(true, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<HandlerRoute>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Records the handlers of this process once more, if the record may be gone.
+pub(super) async fn restore(store: &OutboxStore) -> Result<(), StoreFailure> {
+    let own = &store.handlers;
+    if !own.are_lost.swap(false, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let routes = own.lock().clone();
+    let restored = record_once(store, &routes).await;
+    if restored.is_err() {
+        own.may_be_lost();
+    }
+    restored
+}
 
 /// Reads the record.
 pub(super) async fn read(

@@ -68,10 +68,14 @@ pub(super) async fn heartbeat(
         Some(sharding) => sharding,
         None => open(store).await?,
     };
-    retrying(store.db.get_database_backend(), || {
+    let beaten = retrying(store.db.get_database_backend(), || {
         Beating::once(store, beat, sharding)
     })
-    .await
+    .await;
+    if matches!(beaten, Err(StoreError::NotMigrated { .. })) {
+        store.handlers.may_be_lost();
+    }
+    beaten
 }
 
 /// One heartbeat.
@@ -111,10 +115,11 @@ impl Beating<'_> {
     async fn run(&self) -> Result<Holdings, StoreFailure> {
         let stray = record::look(self.store, self.sharding).await?;
         self.sign_of_life().await?;
+        let (shards, now) = self.every_shard().await?;
+        handlers::restore(self.store).await?;
         let recorded = handlers::read(&self.store.db, self.dialect, self.tables).await?;
         let alive = self.alive(&recorded).await?;
         let share = fair_share(&alive, self.beat.relay, self.sharding);
-        let (shards, now) = self.every_shard().await?;
         let own: Vec<_> = shards
             .iter()
             .filter(|shard| shard.owner == Some(self.beat.relay))

@@ -54,6 +54,7 @@ pub(super) async fn look(
             table = store.tables.meta(),
             "the record of the sharding was missing and is written again",
         );
+        store.handlers.may_be_lost();
         let expected = meta::Expected {
             sharding: Some(sharding),
             ..store.expected.clone()

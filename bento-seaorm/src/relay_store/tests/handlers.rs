@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bento_relay::publish::HandlerRoute;
-use bento_relay::store::RelayStore;
-use sea_orm::{DatabaseConnection, TransactionTrait};
+use bento_relay::store::{Heartbeat, RelayId, RelayStore, ServedHandler, StoreError};
+use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 
 use super::{OutboxStore, OutboxWriter, Relay, entry};
 use crate::outbox::meta::Expected;
@@ -39,6 +40,45 @@ async fn record(db: DatabaseConnection, recorded: Arc<AtomicUsize>) {
         store.record_handlers(&routes).await.unwrap();
         recorded.store(routes.len(), Ordering::SeqCst);
     }
+}
+
+#[tokio::test]
+async fn handlers_are_recorded_again_when_the_tables_are_back() {
+    on_every_back_end(async |db| {
+        let store = OutboxStore::new(db.clone());
+        store.open().await.unwrap();
+        let routes = [HandlerRoute::new("mail", ["*"])];
+        store.record_handlers(&routes).await.unwrap();
+        let beat = || Heartbeat {
+            relay: RelayId::new(),
+            ttl: Duration::from_secs(600),
+            lanes: None,
+            claim: true,
+            handlers: routes.iter().map(ServedHandler::from).collect(),
+            idle: Vec::new(),
+        };
+        let mail = [Arc::from("mail")];
+        let tables = Tables::default();
+        for table in tables.all() {
+            db.execute_unprepared(&format!("DELETE FROM {table}"))
+                .await
+                .unwrap();
+        }
+        assert_eq!(store.heartbeat(beat()).await.unwrap().handlers, mail);
+        let drop = format!("DROP TABLE {}", tables.handler());
+        db.execute_unprepared(&drop).await.unwrap();
+        let missing = store.heartbeat(beat()).await.unwrap_err();
+        assert!(
+            matches!(missing, StoreError::NotMigrated { .. }),
+            "{missing:?}"
+        );
+        crate::migrate(&db).await.unwrap();
+        assert_eq!(store.heartbeat(beat()).await.unwrap().handlers, mail);
+        // One that was retired is not recorded again.
+        store.retire_handler("mail").await.unwrap();
+        assert_eq!(store.heartbeat(beat()).await.unwrap().handlers, []);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
