@@ -11,8 +11,11 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Code};
 
 const TOPIC: &str = "events";
-/// The client asks every five seconds whether it may write to a topic after all.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The time for writing one event, where a refusal ends the wait however busy the machine is.
+const DELIVERY: Duration = Duration::from_secs(30);
+/// The client asks every five seconds whether it may write to a topic after all. An event that was
+/// handed over just before the client gave up waits for its whole time.
+const PATIENCE: Duration = DELIVERY.saturating_mul(2);
 
 struct Cluster(MockCluster<'static, DefaultProducerContext>);
 
@@ -144,9 +147,8 @@ async fn a_producer_that_may_not_begin_is_replaced_until_it_may() {
     let cluster = Cluster::new();
     let codes = [Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 3];
     cluster.refuse(RDKafkaApiKey::InitProducerId, &codes);
-    // The refusal ends the wait, however busy the machine is.
     let settings = KafkaSettings {
-        delivery_timeout: Duration::from_secs(30),
+        delivery_timeout: DELIVERY,
         ..cluster.settings()
     };
     let publisher = KafkaPublisher::new(settings).unwrap();
