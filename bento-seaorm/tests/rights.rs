@@ -15,6 +15,7 @@ use bento_relay::dead_letter::{
 };
 use bento_relay::inspect::Inspect;
 use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
+use bento_relay::retry::RetryPolicy;
 use bento_relay::store::{Leftovers, Prune, RelayStore};
 use bento_seaorm::{OutboxConnection, OutboxConnectionBuilder, OutboxStore, TablePrefix, Tables};
 use futures_util::FutureExt as _;
@@ -177,12 +178,20 @@ async fn remember(db: &OutboxConnection) {
     assert_eq!(db.prune_handled(Duration::ZERO, 10).await.unwrap(), 4);
 }
 
+/// More attempts than a slow run makes at the event that is never taken.
+const RETRY: RetryPolicy = RetryPolicy::exponential(
+    Duration::from_millis(500),
+    Duration::from_secs(60),
+    u32::MAX,
+);
+
 /// Publishes, holds, gives up, keeps what is published, and removes it.
 async fn relay(outbox: &Outbox, db: DatabaseConnection) {
     let store = || outbox.store(db.clone()).with_application("shop");
     record(&store(), &["*.opened"]).await;
     record(&store(), &["account.*"]).await;
     let relay = Relay::builder(store(), Picky)
+        .retry(RETRY)
         .retention(Duration::from_secs(3600))
         .workers(1);
     let report = relay.run_until_empty().await.unwrap();
@@ -220,6 +229,7 @@ async fn spoil(roles: &Roles<'_>, writer: DatabaseConnection, relay: DatabaseCon
     let spoil = "UPDATE bento_outbox SET routing_version = -7 WHERE aggregate_id = 'spoilt'";
     outbox.run(&roles.database.db, spoil).await.unwrap();
     Relay::builder(outbox.store(relay), Picky)
+        .retry(RETRY)
         .workers(1)
         .run_until_empty()
         .await
@@ -228,7 +238,9 @@ async fn spoil(roles: &Roles<'_>, writer: DatabaseConnection, relay: DatabaseCon
 
 /// A replayed event is refused once more: it was held, and is a dead letter again.
 async fn relay_again(outbox: &Outbox, db: DatabaseConnection) {
-    let relay = Relay::builder(outbox.store(db), Picky).workers(1);
+    let relay = Relay::builder(outbox.store(db), Picky)
+        .retry(RETRY)
+        .workers(1);
     assert_eq!(relay.run_until_empty().await.unwrap().tally.dead, 1);
 }
 
