@@ -60,7 +60,7 @@ async fn batch(
     tx: &OutboxTransaction,
 ) -> std::result::Result<(), HandleError> {
     let counters: Vec<i64> = events.iter().map(|event| event.counter).collect();
-    let update = "UPDATE counters SET n = n + more.n FROM (SELECT id, count(*) AS n FROM \
+    let update = "UPDATE counters SET n = counters.n + more.n FROM (SELECT id, count(*) AS n FROM \
                   unnest($1::bigint[]) AS id GROUP BY id) more WHERE counters.id = more.id";
     let values = [counters.into()];
     let update = Statement::from_sql_and_values(tx.get_database_backend(), update, values);
@@ -175,7 +175,17 @@ async fn handle(contender: Contender, rows: i64, store: &PgPool, work: &PgPool) 
         .fetch_one(store)
         .await?;
     if left != 0 || sum != rows {
-        return Err(format!("{sum} of {rows} events were handled, {left} are left").into());
+        let why = "SELECT error_message FROM bento_outbox_held UNION ALL \
+                   SELECT error_message FROM bento_dead_letter LIMIT 1";
+        let error: Option<String> = sqlx::query_scalar(why)
+            .fetch_optional(store)
+            .await?
+            .flatten();
+        return Err(format!(
+            "{contender:?}: {sum} of {rows} events were handled, {left} are left: {}",
+            error.unwrap_or_default()
+        )
+        .into());
     }
     Ok(cost)
 }
