@@ -6,7 +6,7 @@
     clippy::print_stdout,
     missing_docs,
     unreachable_pub,
-    reason = "an example prints, and nobody depends on it"
+    reason = "an example prints, and other crates do not depend on it"
 )]
 
 mod mailer;
