@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_relay::publish::{
-    BoxPublisher, Delivery, Destination, FailureClass, PublishError, Publisher,
+    BoxPublisher, Delivery, Destination, FailureClass, PublishError, Publisher, RelayTerms,
+    UnfitPublisher,
 };
 use futures_util::future::join_all;
 
@@ -74,6 +75,11 @@ impl Publisher for FanOut {
         self.0
             .iter()
             .all(|(_, publisher)| publisher.serves(destination))
+    }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        let mut publishers = self.0.iter();
+        publishers.try_for_each(|(_, publisher)| publisher.prepare(terms))
     }
 }
 

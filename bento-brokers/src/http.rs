@@ -19,11 +19,12 @@
 //!
 //! # For the receiver
 //!
-//! Verify the signature before the body is parsed, with [`SigningSecrets::verify`] or any library
-//! for Standard Webhooks. Remember `webhook-id`, because the same event can come again. Answer 2xx
-//! once the event is stored, and soon. The signature covers id, time and body, not the other
-//! headers: use [`Format::Structured`](crate::message::Format::Structured) if the type of the event
-//! must be trusted.
+//! [`HttpReceiver`] does what follows, and hands the events to the handlers of a service. Any other
+//! receiver: verify the signature before the body is parsed, with [`SigningSecrets::verify`] or any
+//! library for Standard Webhooks. Remember `webhook-id`, because the same event can come again.
+//! Answer 2xx once the event is stored, and soon. The signature covers id, time and body, not the
+//! other headers: use [`Format::Structured`](crate::message::Format::Structured) if the type of the
+//! event must be trusted.
 //!
 //! # What HTTP guarantees
 //!
@@ -86,11 +87,13 @@ use uuid::Uuid;
 mod alert;
 mod answer;
 mod client;
+mod receiver;
 mod settings;
 mod signature;
 mod target;
 
 pub use self::alert::WebhookAlert;
+pub use self::receiver::{HttpReceiver, HttpReceiverSettings};
 pub use self::settings::{HttpAuthorization, HttpSettings};
 pub use self::signature::{
     ID_HEADER, SIGNATURE_HEADER, SignatureError, SigningSecretError, SigningSecrets,

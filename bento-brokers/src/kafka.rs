@@ -13,6 +13,8 @@
 //! # Ok(publisher) }
 //! ```
 //!
+//! [`KafkaSource`] receives from a topic.
+//!
 //! The client is librdkafka, which is compiled in; TLS and SCRAM need OpenSSL's library and
 //! headers.
 //!
@@ -88,9 +90,11 @@ use rdkafka::producer::{FutureRecord, Producer as _};
 mod client;
 mod failure;
 mod settings;
+mod source;
 
 use self::client::{Client, Watcher};
 pub use self::settings::{KafkaSasl, KafkaSettings, SaslMechanism};
+pub use self::source::{KafkaSource, KafkaSourceSettings, KafkaStart, KafkaSubscription};
 use crate::ConnectError;
 use crate::connect::unavailable;
 use crate::message::{Binding, Message};

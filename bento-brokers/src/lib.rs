@@ -5,11 +5,11 @@
 //!
 //! | feature | what it brings |
 //! |---|---|
-//! | `nats` | the module `nats`: NATS JetStream |
-//! | `rabbitmq` | the module `rabbitmq`: RabbitMQ, with publisher confirms |
-//! | `redis` | the module `redis`: Redis Streams |
-//! | `kafka` | the module `kafka`: Kafka, on librdkafka, which is compiled in: it needs a C compiler, make, and the headers of zlib and OpenSSL |
-//! | `http` | the module `http`: signed webhooks, and `WebhookAlert` for dead letters |
+//! | `nats` | the module `nats`: NATS JetStream, to publish and to receive |
+//! | `rabbitmq` | the module `rabbitmq`: RabbitMQ, with publisher confirms, and queues as sources |
+//! | `redis` | the module `redis`: Redis Streams, published and received |
+//! | `kafka` | the module `kafka`: Kafka and its source `KafkaSource`, on librdkafka, which is compiled in: it needs a C compiler, make, and the headers of zlib and OpenSSL |
+//! | `http` | the module `http`: signed webhooks, their receiver `HttpReceiver`, and `WebhookAlert` for dead letters |
 //!
 //! No feature is on by default. [`FanOut`], [`Timeout`], [`Traced`], the console and the memory
 //! publisher need none.

@@ -62,6 +62,8 @@ use serde_json::value::RawValue;
 
 mod binding;
 mod incoming;
+mod mapping;
+mod reading;
 mod source;
 mod structured;
 #[cfg(test)]
@@ -70,6 +72,10 @@ mod tests;
 use self::binding::Attribute;
 pub use self::binding::Binding;
 pub use self::incoming::{Incoming, IncomingError};
+pub use self::mapping::{Arrived, MappingError};
+pub use self::reading::Reading;
+#[cfg(feature = "http")]
+pub(crate) use self::reading::unreadable;
 pub use self::source::{EmptySource, Source};
 
 /// The form of a message.
@@ -142,7 +148,7 @@ const USUAL_HEADERS: usize = 20;
 
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
-const CLOUD_EVENT: &str = "application/cloudevents+json";
+pub(crate) const CLOUD_EVENT: &str = "application/cloudevents+json";
 
 impl MessageSettings {
     /// The message for a delivery.

@@ -1,4 +1,4 @@
-//! NATS JetStream.
+//! NATS JetStream: [`NatsPublisher`] publishes, and [`NatsSource`] receives.
 //!
 //! Each topic is a subject, behind [`NatsSettings::prefix`]; a stream must take it. A batch is sent
 //! at once, and each event is confirmed by the stream's own acknowledgement.
@@ -76,11 +76,13 @@ mod acks;
 mod failure;
 mod link;
 mod settings;
+mod source;
 mod subject;
 
 use self::acks::Outcome;
 use self::link::Link;
 pub use self::settings::{NatsCredentials, NatsSettings};
+pub use self::source::{NatsSource, NatsSourceSettings, NatsStart, NatsSubscription};
 use self::subject::Subjects;
 use crate::ConnectError;
 use crate::connect::{Lazy, unavailable};

@@ -70,10 +70,15 @@ mod failure;
 mod link;
 mod outgoing;
 mod settings;
+pub mod source;
 
 use self::link::Link;
 use self::outgoing::Outgoing;
 pub use self::settings::{Addressing, RabbitMqCredentials, RabbitMqSettings};
+pub use self::source::{
+    RabbitMqArgument, RabbitMqBinding, RabbitMqQueueType, RabbitMqSource, RabbitMqSourceSettings,
+    RabbitMqSubscription,
+};
 use crate::ConnectError;
 use crate::connect::{Lazy, unavailable};
 use crate::patience::patience;

@@ -67,10 +67,12 @@ use redis::{Cmd, Pipeline, RedisError};
 mod chain;
 mod link;
 mod settings;
+pub mod source;
 
 use self::chain::{Chains, Reply};
 use self::link::Link;
 pub use self::settings::RedisSettings;
+pub use self::source::{RedisSource, RedisSourceSettings, RedisStart, RedisSubscription};
 use crate::ConnectError;
 use crate::connect::Lazy;
 use crate::message::{Binding, Message};

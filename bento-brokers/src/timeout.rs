@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bento_relay::publish::{
-    Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher,
+    Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher, RelayTerms,
+    UnfitPublisher,
 };
 
 /// Bounds how long another publisher may take for a batch.
@@ -87,6 +88,10 @@ impl<P: Publisher> Publisher for Timeout<P> {
 
     fn has_only_handlers(&self) -> bool {
         self.inner.has_only_handlers()
+    }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        self.inner.prepare(terms)
     }
 }
 

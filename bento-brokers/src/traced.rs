@@ -2,6 +2,7 @@
 
 use bento_relay::publish::{
     Answering, Delivery, Destination, FailureClass, HandlerRoute, PublishError, Publisher,
+    RelayTerms, UnfitPublisher,
 };
 use bento_relay::telemetry::TARGET_PUBLISH;
 use tracing::field::Empty;
@@ -67,6 +68,10 @@ impl<P: Publisher> Publisher for Traced<P> {
 
     fn has_only_handlers(&self) -> bool {
         self.0.has_only_handlers()
+    }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        self.0.prepare(terms)
     }
 }
 

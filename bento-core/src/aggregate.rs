@@ -60,6 +60,17 @@ pub trait Aggregate: Sized {
     /// True if one of its fields is marked `#[aggregate(version)]`.
     const IS_VERSIONED: bool = false;
 
+    /// True if it is declared `event_sourced`.
+    const IS_EVENT_SOURCED: bool = false;
+
+    /// The place of its state. Not public API.
+    #[doc(hidden)]
+    type Storage;
+
+    /// Applies an event that is being raised, if the aggregate is event-sourced. Not public API.
+    #[doc(hidden)]
+    fn apply_raised(&mut self, _event: &Arc<dyn AnyEvent>) {}
+
     /// The version: the number of the aggregate's last event in the database, 0 before it is
     /// stored. `None` without such a field.
     fn version(&self) -> Option<i64> {
@@ -163,6 +174,9 @@ version_numbers!(i16 i32 i64 u16 u32 u64);
 pub trait AggregateEvents: Sized {
     /// The variant for `event`; `None` if the aggregate does not list its type.
     fn from_any(event: Arc<dyn AnyEvent>) -> Option<Self>;
+
+    /// The event without its variant.
+    fn into_any(self) -> Arc<dyn AnyEvent>;
 }
 
 /// Raises `event`. Not public API: called by the methods that the macro writes.
@@ -174,6 +188,7 @@ pub fn raise<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>) {
 
 #[track_caller]
 fn raise_with<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>, metadata: Arc<Metadata>) {
+    aggregate.apply_raised(&event);
     let key = aggregate.aggregate_key();
     raise_into(
         aggregate.pending_events_mut(),

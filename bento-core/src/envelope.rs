@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::codec::{self, DecodeError};
-use crate::event::{AnyEvent, DomainEvent};
+use crate::event::{AnyEvent, DomainEvent, EventKind};
 use crate::id::EventId;
 use crate::metadata::{Headers, Routing, RoutingError};
 use crate::registry::Registry;
@@ -46,6 +46,8 @@ pub struct Envelope {
     pub event_type: Cow<'static, str>,
     /// The version of the payload; 0 for bytes enqueued without a Rust type.
     pub schema_version: u32,
+    /// The kind: a domain event, or an integration event made from one.
+    pub kind: EventKind,
     /// The type of the aggregate that raised it; empty for an event raised free of an aggregate.
     pub aggregate_type: Cow<'static, str>,
     /// The id of the aggregate; for an event free of one, the ordering key or empty.
@@ -105,6 +107,7 @@ impl Envelope {
             event_id,
             event_type: event_type.into(),
             schema_version,
+            kind: EventKind::Domain,
             aggregate_type: Cow::Borrowed(""),
             aggregate_id: String::new(),
             sequence: None,

@@ -23,9 +23,11 @@ pub use self::descriptor::{
     AggregateDescriptor, Declaration, EventDescriptor, EventRole, FieldChange, FieldDescriptor,
     RemovedField,
 };
+pub use self::kind::EventKind;
 use crate::payload::{DecodeError, Step, UpcastFault};
 
 mod descriptor;
+mod kind;
 #[doc(hidden)]
 pub mod unraisable;
 
@@ -114,6 +116,8 @@ pub trait Listable: Sized {
 
     fn share(self) -> Arc<dyn AnyEvent>;
 
+    fn share_again(event: Arc<Self>) -> Arc<dyn AnyEvent>;
+
     /// The event as a `Self`, or back as it was.
     ///
     /// # Errors
@@ -132,6 +136,10 @@ impl<E: Raisable> Listable for E {
 
     fn share(self) -> Arc<dyn AnyEvent> {
         Arc::new(self)
+    }
+
+    fn share_again(event: Arc<Self>) -> Arc<dyn AnyEvent> {
+        event
     }
 
     fn downcast(

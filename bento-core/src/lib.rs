@@ -93,7 +93,9 @@ pub mod codec;
 pub mod duration;
 pub mod envelope;
 pub mod event;
+pub mod event_sourced;
 pub mod id;
+pub mod integration;
 pub mod limits;
 pub mod metadata;
 #[doc(hidden)]
@@ -105,6 +107,7 @@ pub mod pending;
 pub mod registry;
 pub mod report;
 pub mod saving;
+pub mod shape;
 pub mod telemetry;
 #[doc(hidden)]
 pub mod trace;
@@ -115,15 +118,18 @@ pub mod upcast;
 #[path = "private.rs"]
 pub mod __private;
 
-pub use bento_macros::{AggregateId, aggregate, domain_event};
+pub use bento_macros::{AggregateId, WireShape, aggregate, domain_event, integration_event};
 
 pub use self::aggregate::Aggregate;
 pub use self::envelope::Envelope;
 pub use self::event::DomainEvent;
+pub use self::event_sourced::EventSourced;
 pub use self::id::{AggregateId, AggregateKey, EventId};
+pub use self::integration::IntegrationEvent;
 pub use self::metadata::Metadata;
 pub use self::pending::{ForgottenEvents, PendingEvents};
 pub use self::registry::Registry;
 pub use self::report::Report;
+pub use self::shape::WireShape;
 pub use self::unit_of_work::{raise, raise_with};
 pub use self::upcast::UpcastFrom;

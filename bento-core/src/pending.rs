@@ -5,7 +5,7 @@ mod raised;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -87,6 +87,22 @@ impl PendingEvents {
         }
     }
 
+    /// Notes that the next save of the aggregate is to keep a snapshot of it. For the crates of
+    /// Bento.
+    #[doc(hidden)]
+    pub fn ask_for_snapshot(&mut self) {
+        let list = self.list.get_or_insert_default();
+        list.wants_snapshot.store(true, Ordering::Relaxed);
+    }
+
+    /// True if a snapshot was asked for since the last call. For the crates of Bento.
+    #[doc(hidden)]
+    pub fn take_snapshot_request(&self) -> bool {
+        self.list
+            .as_ref()
+            .is_some_and(|list| list.wants_snapshot.swap(false, Ordering::Relaxed))
+    }
+
     pub(crate) fn list(&self) -> Option<&Arc<PendingList>> {
         self.list.as_ref()
     }
@@ -130,6 +146,8 @@ pub(crate) struct PendingList {
     /// The version in the database, where a rollback has made it differ from that of the aggregate
     /// in memory.
     stored_version: Mutex<Option<i64>>,
+    /// True if the next save is to keep a snapshot.
+    wants_snapshot: AtomicBool,
 }
 
 impl PendingList {

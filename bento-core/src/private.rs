@@ -7,15 +7,16 @@ use std::any::Any;
 pub use std::boxed::Box;
 pub use std::clone::Clone;
 pub use std::cmp::PartialEq;
-pub use std::convert::From;
+pub use std::convert::{From, Into};
 pub use std::fmt;
+pub use std::iter::IntoIterator;
 pub use std::ops::FnOnce;
 pub use std::option::Option::{self, None, Some};
-pub use std::primitive::{bool, i64, str, u8, u32};
+pub use std::primitive::{bool, i64, str, u8, u32, u64};
 pub use std::result::Result::{self, Err, Ok};
-pub use std::sync::Arc;
+pub use std::sync::{Arc, OnceLock};
 pub use std::vec::Vec;
-pub use std::{assert, file, line, module_path, unreachable};
+pub use std::{assert, file, line, module_path, panic, unreachable};
 
 pub use inventory;
 pub use serde;
@@ -26,16 +27,24 @@ pub use crate::aggregate::{
 };
 pub use crate::codec::DecodeError;
 pub use crate::envelope::{Envelope, FromEnvelope, one_of};
-pub use crate::event::unraisable::{RaisesConsumed, RaisesSuperseded, RaisesVariants};
+pub use crate::event::unraisable::{
+    RaisesConsumed, RaisesIntegration, RaisesSuperseded, RaisesVariants,
+};
 pub use crate::event::{
     AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor,
     Listable, ListedBy, Raisable, RaisedBy, RemovedField, Superseded,
 };
+pub use crate::event_sourced::{
+    Blank, EventSourced, InitialState, MissingApply, Snapshots, StoredEvents, apply_by,
+    apply_raised, from_events, storage,
+};
 pub use crate::id::{AggregateId, AggregateKey};
+pub use crate::integration::{IntegrationEvent, IntegrationRegistration, source_descriptor};
 pub use crate::metadata::Metadata;
 pub use crate::payload::{Addition, Step, UpcastFault};
 pub use crate::pending::{PendingEvents, PendingField};
 pub use crate::registry::{AggregateRegistration, EventRegistration};
+pub use crate::shape;
 pub use crate::upcast::{
     FromText, TypedStep, check_typed_step, decode_by_history, decode_by_typed_step,
     older_descriptor, oldest_through_typed_step, raw_default, raw_default_within, reads,
@@ -64,6 +73,8 @@ pub const EVENT: EventDescriptor = EventDescriptor {
     fields: &[],
     removed: &[],
     upcast_from: None,
+    made_from: None,
+    deprecated: None,
     fingerprint: 0,
     topic: None,
     routing_key: None,
@@ -101,6 +112,13 @@ pub fn into_any<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>(
     event: E,
 ) -> Arc<dyn AnyEvent> {
     event.share()
+}
+
+/// An event that aggregate `A` lists, without its type.
+pub fn share_again<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>(
+    event: Arc<E>,
+) -> Arc<dyn AnyEvent> {
+    E::share_again(event)
 }
 
 /// The event, to be taken for one listed event after the other.

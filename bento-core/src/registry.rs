@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 pub use self::catalogue::{
     Catalogue, CatalogueAggregate, CatalogueEvent, CatalogueField, CatalogueVersion,
 };
+pub(crate) use self::fault::panic_text;
 pub use self::fault::{RegistryErrors, RegistryFault};
 pub use self::lint::{Lint, LintName};
 pub use self::stored::{StoredError, StoredErrors, StoredReport, StoredSchema};
@@ -134,12 +135,7 @@ impl Registry {
     /// If `E` is named but not registered: the platform did not run the registration (see the
     /// documentation of `inventory`).
     pub fn require<E: DomainEvent>(&self) -> Result<&Self, RegistryErrors> {
-        let wanted = event_key(E::DESCRIPTOR);
-        if self
-            .events
-            .iter()
-            .any(|event| event_key(event.descriptor) == wanted)
-        {
+        if self.has(E::DESCRIPTOR) {
             Ok(self)
         } else {
             Err(RegistryErrors::one(RegistryFault::NotRegistered {
@@ -148,11 +144,18 @@ impl Registry {
         }
     }
 
+    /// True if this declaration is registered.
+    fn has(&self, event: &EventDescriptor) -> bool {
+        let wanted = event_key(event);
+        self.events().any(|event| event_key(event) == wanted)
+    }
+
     /// Reads a stored payload as the type this binary has for its schema.
     ///
     /// The type is the current version; without one the newest superseded version; without one the
     /// newest view declared `consumes` (among equals the first by module path: where several
-    /// contexts have a view, each decodes its own with [`codec::decode`]).
+    /// contexts have a view, each decodes its own with [`codec::decode`]). An integration event of
+    /// several versions is read as the struct of its version.
     ///
     /// # Errors
     /// [`DecodeError`], which tells four causes apart.
@@ -162,13 +165,32 @@ impl Registry {
         version: u32,
         payload: &[u8],
     ) -> Result<Box<dyn AnyEvent>, DecodeError> {
-        match self.readers.get(schema) {
+        match self.reader(schema, version) {
             Some(reader) => (reader.decode)(version, payload),
             None => Err(DecodeError::UnknownEventType {
                 event_type: schema.to_owned(),
                 wanted: None,
             }),
         }
+    }
+
+    /// The declaration that reads this version.
+    fn reader(&self, schema: &str, version: u32) -> Option<&EventRegistration> {
+        let is_of_version = |event: &&EventRegistration| {
+            let EventDescriptor { role, .. } = event.descriptor;
+            *role == EventRole::Integration && event.descriptor.version == version
+        };
+        let newest = self.readers.get(schema)?;
+        if newest.descriptor.role != EventRole::Integration {
+            return Some(newest);
+        }
+        let first = self
+            .events
+            .partition_point(|event| event.descriptor.schema < newest.descriptor.schema);
+        let versions = self.events[first..]
+            .iter()
+            .take_while(|event| event.descriptor.schema == schema);
+        Some(versions.clone().find(is_of_version).unwrap_or(newest))
     }
 
     /// The event that this binary reads a schema as.
@@ -200,7 +222,7 @@ impl Registry {
     #[must_use]
     pub fn lints(&self) -> Vec<Lint> {
         self.events()
-            .filter(|event| event.role == EventRole::Current)
+            .filter(|event| matches!(event.role, EventRole::Current | EventRole::Integration))
             .filter_map(lint::look_at)
             .collect()
     }
@@ -229,7 +251,8 @@ fn event_key(event: &EventDescriptor) -> impl Ord + use<> {
 
 fn readers(events: &[EventRegistration]) -> BTreeMap<&'static str, EventRegistration> {
     let rank = |event: &EventDescriptor| match event.role {
-        EventRole::Current => (2, event.version),
+        EventRole::Current => (3, event.version),
+        EventRole::Integration => (2, event.version),
         EventRole::Superseded => (1, event.version),
         EventRole::Consumes => (0, event.version),
     };

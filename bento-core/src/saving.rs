@@ -4,8 +4,11 @@
 use std::sync::Arc;
 
 use crate::aggregate::Aggregate;
+use crate::outbox::Sharding;
 use crate::pending::{Numbering, Ordinal, PendingList, RaisedEvent, Stream};
-use crate::unit_of_work::{FrameError, FrameId, Saved, UnitOfWork};
+use crate::unit_of_work::{
+    Flush, FlushError, FrameError, FrameId, Numbers, Saved, State, UnitOfWork,
+};
 
 /// An aggregate that is being saved: its row is to be written now, and [`done`](Self::done) is to
 /// be called after that.
@@ -48,6 +51,8 @@ pub struct Saving {
     list: Arc<PendingList>,
     /// The ordinal since which the frame had collected the list before.
     shared_since: Option<Ordinal>,
+    /// The events that get their numbers by this save, in their order.
+    waiting: Vec<Ordinal>,
     versions: Option<Versions>,
     is_over: bool,
 }
@@ -81,7 +86,8 @@ impl UnitOfWork {
     /// Collects an aggregate whose row is written next, into the top frame.
     ///
     /// With a version, the row gets [`Saving::version_after`]: the version before and the number of
-    /// the events that were not saved before, at least 1.
+    /// the events that were not saved before, at least 1. The version of an event-sourced aggregate
+    /// rises by its events alone.
     ///
     /// # Errors
     /// [`SavingError`]; nothing has changed.
@@ -93,25 +99,23 @@ impl UnitOfWork {
         let list = aggregate.pending_events_mut().shared();
         let mut state = self.state();
         let shared_since = state.top(frame)?.share(&list);
-        let mut events = 0;
-        for frame in &mut state.frames {
-            frame.for_each_collected_from(&list, &mut |event| {
-                events += i64::from(event.numbering == Numbering::Awaited);
-            });
-        }
+        let waiting = waiting(&mut state, &list);
         drop(state);
+        let events = waiting.len() as i64;
+        let least = i64::from(!A::IS_EVENT_SOURCED);
         let before = aggregate
             .version()
             .map(|version| list.stored_version().unwrap_or(version));
         let versions = before.map(|before| Versions {
             before,
-            after: before.saturating_add(events.max(1)),
+            after: before.saturating_add(events.max(least)),
         });
         Ok(Saving {
             unit_of_work: self.clone(),
             frame,
             list,
             shared_since,
+            waiting,
             versions,
             is_over: false,
         })
@@ -128,6 +132,30 @@ impl Saving {
     /// The version to write; `None` for an aggregate without a version.
     pub fn version_after(&self) -> Option<i64> {
         self.versions.map(|versions| versions.after)
+    }
+
+    /// The number of the events that are saved with it.
+    pub fn events(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Serialises the events that are saved with it, numbered from
+    /// [`version_before`](Self::version_before), without those that wait for another save or for
+    /// the commit. They are to be written now; then call [`done`](Self::done), and after that
+    /// [`Flush::done`].
+    ///
+    /// # Errors
+    /// [`FlushError`]; nothing is lost, the events stay where they are.
+    pub fn flush(&self, sharding: &Sharding) -> Result<Flush, FlushError> {
+        let before = self.versions.map_or(0, |versions| versions.before);
+        self.unit_of_work.flush_saved(
+            self.frame,
+            sharding,
+            Numbers {
+                of: &self.waiting,
+                before,
+            },
+        )
     }
 
     /// Notes that the row is written: the aggregate gets its version, its events their numbers, and
@@ -148,15 +176,13 @@ impl Saving {
         let key = aggregate.aggregate_key().into_text();
         let mut state = self.unit_of_work.state();
         state.top(self.frame)?;
-        let mut waiting = Vec::new();
         for frame in &mut state.frames {
             frame.for_each_collected_from(&self.list, &mut |event| {
                 fill_key(event, key.as_deref());
-                waiting.extend((event.numbering == Numbering::Awaited).then_some(event.ordinal));
             });
         }
         if let Some(Versions { before, .. }) = self.versions {
-            waiting.sort_unstable();
+            let waiting = waiting(&mut state, &self.list);
             let within = self.frame.0;
             for frame in &mut state.frames {
                 frame.for_each_collected_from(&self.list, &mut |event| {
@@ -194,6 +220,18 @@ impl Drop for Saving {
             self.unit_of_work.statement_failed();
         }
     }
+}
+
+/// The events of a list that wait for a number, in their order.
+fn waiting(state: &mut State, list: &Arc<PendingList>) -> Vec<Ordinal> {
+    let mut waiting = Vec::new();
+    for frame in &mut state.frames {
+        frame.for_each_collected_from(list, &mut |event| {
+            waiting.extend((event.numbering == Numbering::Awaited).then_some(event.ordinal));
+        });
+    }
+    waiting.sort_unstable();
+    waiting
 }
 
 fn fill_key(event: &mut RaisedEvent, key: Option<&str>) {

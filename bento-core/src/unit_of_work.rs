@@ -29,11 +29,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use crate::integration;
 use crate::metadata::Metadata;
 use crate::outbox::{ClockOffset, Sharding};
 use crate::pending::{Content, PendingEvents, RaisedEvent, Stream};
 use crate::telemetry;
 
+mod content;
 mod error;
 mod flush;
 mod frame;
@@ -42,6 +44,7 @@ mod raising;
 
 pub use self::error::{FlushError, FrameError, RaiseError, TenantOfAggregate};
 pub use self::flush::Flush;
+pub(crate) use self::flush::Numbers;
 use self::frame::Frame;
 pub use self::frame::Opener;
 pub(crate) use self::frame::Saved;
@@ -119,6 +122,10 @@ impl UnitOfWork {
     /// A spawned task does not see the scope; carry this handle there and use
     /// [`scope`](Self::scope).
     pub fn current() -> Option<Self> {
+        // A flush that makes an integration event holds the unit of work.
+        if integration::is_mapping() {
+            return None;
+        }
         AMBIENT.try_with(Clone::clone).ok().filter(Self::is_open)
     }
 
@@ -284,9 +291,21 @@ impl UnitOfWork {
     pub fn flush(&self, frame: FrameId, sharding: &Sharding) -> Result<Flush, FlushError> {
         let mut state = self.state();
         state.flushable(frame)?;
-        let flush = flush::serialise(self.clone(), &state, frame, sharding)?;
+        let flush = flush::serialise(self.clone(), &state, frame, sharding, None)?;
         state.frames.iter_mut().for_each(Frame::mark_offered);
         Ok(flush)
+    }
+
+    /// Serialises the events of a save.
+    pub(crate) fn flush_saved(
+        &self,
+        frame: FrameId,
+        sharding: &Sharding,
+        numbers: Numbers<'_>,
+    ) -> Result<Flush, FlushError> {
+        let mut state = self.state();
+        state.flushable(frame)?;
+        flush::serialise(self.clone(), &state, frame, sharding, Some(numbers))
     }
 
     /// Ends the top frame after its savepoint was released: its events belong to the frame below.
@@ -352,7 +371,10 @@ impl UnitOfWork {
         for frame in &ended {
             frame.for_each_new(&mut |event| {
                 event.log_flushed(tenant_id.as_deref());
-                events += 1;
+                let made = event
+                    .event()
+                    .map(|event| integration::count_flushed(&**event));
+                events += 1 + made.unwrap_or(0);
             });
         }
         telemetry::count(telemetry::FLUSHED_EVENTS, events);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bento_core::event::{Declaration, EventDescriptor};
 use bento_relay::publish::HandlerRoute;
 pub use bento_relay::publish::StartFrom;
+use bento_relay::route::covers;
 
 use crate::call::Call;
 use crate::effect::Effect;
@@ -18,7 +19,7 @@ use crate::state::Required;
 pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), HandleError>> + Send + 'a>>;
 
 /// The declaration of a handler, as the macro read it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HandlerDescriptor {
     /// The stable name, `stock.reserve`: what is stored beside the events that it handled.
     pub name: &'static str,
@@ -34,6 +35,8 @@ pub struct HandlerDescriptor {
     pub timeout: Option<Duration>,
     /// The most calls at once in a process; `None` for the default.
     pub concurrency: Option<u32>,
+    /// The name of the retry policy; `None` for that of the relay.
+    pub retry: Option<&'static str>,
     /// False if the events of an aggregate may be handled in any order.
     pub is_ordered: bool,
     /// The events with which a new handler starts.
@@ -56,10 +59,20 @@ impl HandlerDescriptor {
         self.events.iter().map(|event| event.schema)
     }
 
+    /// The event types that the handler takes, or patterns of them.
+    pub(crate) fn takes(&self) -> impl Iterator<Item = &'static str> {
+        self.event_types().chain(self.patterns.iter().copied())
+    }
+
+    /// True if the handler takes events of this type, by its name or by a pattern.
+    #[must_use]
+    pub fn takes_event_type(&self, event_type: &str) -> bool {
+        self.takes().any(|pattern| covers(pattern, event_type))
+    }
+
     /// The route that a relay records.
     pub(crate) fn route(&self) -> HandlerRoute {
-        let takes = self.event_types().chain(self.patterns.iter().copied());
-        HandlerRoute::new(self.name, takes)
+        HandlerRoute::new(self.name, self.takes())
             .ordered(self.is_ordered)
             .from(self.from)
     }

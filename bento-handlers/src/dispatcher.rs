@@ -12,34 +12,33 @@ use std::time::Duration;
 
 use bento_core::EventId;
 use bento_relay::publish::{
-    Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher,
+    Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher, RelayTerms,
+    UnfitPublisher,
 };
-use bento_seaorm::{Error, OutboxConnection, OutboxTransaction};
+use bento_seaorm::{Error, OutboxConnection, OutboxTransaction, TablePrefix};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use sea_orm::IsolationLevel;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Call, EventContext};
+use crate::configured::Configured;
 use crate::descriptor::HandlerDescriptor;
 use crate::error::{Class, HandleError};
 use crate::key::IdempotencyKey;
 use crate::state::States;
-use crate::telemetry::{self, Running, TARGET_HANDLE};
+use crate::telemetry::{self, FILTERED, Running, TARGET_HANDLE};
 
 mod batch;
+mod limits;
 mod pruning;
 mod scope;
 
+use self::limits::Limits;
 use self::pruning::Pruning;
 
 /// The most calls of a handler at once, unless it says otherwise.
 const CONCURRENCY: u32 = 8;
-
-/// The longest wait for another process that handles the same event: it has lost its lease, or this
-/// one has.
-const TURN: Duration = Duration::from_secs(3);
 
 /// The publisher that calls the handlers of a process; made by
 /// [`Handlers::build`](crate::Handlers::build). Cheap to clone.
@@ -55,8 +54,9 @@ pub struct Dispatcher {
 #[derive(Debug)]
 struct Shared {
     db: OutboxConnection,
-    handlers: BTreeMap<&'static str, &'static HandlerDescriptor>,
+    handlers: BTreeMap<&'static str, Configured>,
     states: Arc<States>,
+    limits: Limits,
     pruning: Pruning,
 }
 
@@ -85,7 +85,7 @@ impl Handled {
 impl Dispatcher {
     pub(crate) fn new(
         db: OutboxConnection,
-        handlers: BTreeMap<&'static str, &'static HandlerDescriptor>,
+        handlers: BTreeMap<&'static str, Configured>,
         states: Arc<States>,
         retention: Duration,
     ) -> Self {
@@ -94,6 +94,7 @@ impl Dispatcher {
                 db,
                 handlers,
                 states,
+                limits: Limits::default(),
                 pruning: Pruning::new(retention),
             }),
         }
@@ -101,25 +102,44 @@ impl Dispatcher {
 
     /// The declarations of the handlers, by name.
     pub fn descriptors(&self) -> impl Iterator<Item = &'static HandlerDescriptor> {
-        self.shared.handlers.values().copied()
+        let handlers = self.shared.handlers.values();
+        handlers.map(|handler| handler.descriptor)
     }
 
-    /// The most calls of a handler at once.
+    /// The prefix of the tables in which it records what was handled.
+    pub(crate) fn table_prefix(&self) -> &TablePrefix {
+        self.shared.db.table_prefix()
+    }
+
+    /// The time for which it is remembered that an event was handled.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.shared.pruning.retention()
+    }
+
+    /// The most calls of a handler at once, by its settings, its declaration and the pool.
     #[must_use]
     pub fn concurrency(&self, handler: &HandlerDescriptor) -> u32 {
+        let configured = self.shared.handlers.get(handler.name);
+        let said = configured.map_or(handler.concurrency, |configured| configured.concurrency);
         let pool = self.shared.db.pool_size().unwrap_or(1);
-        handler.concurrency.unwrap_or(CONCURRENCY).min(pool)
+        said.unwrap_or(CONCURRENCY).min(pool)
     }
 
     async fn deliver(&self, delivery: &Delivery) -> Result<(), PublishError> {
         let name = &*delivery.destination.name;
-        let Some(handler) = self.shared.handlers.get(name) else {
+        let Some(configured) = self.shared.handlers.get(name) else {
             return Err(PublishError::unavailable(format!(
                 "this process does not run the handler `{name}`"
             )));
         };
+        let handler = configured.descriptor;
+        if !configured.gets(&delivery.envelope) {
+            telemetry::count(handler.name, FILTERED, 1);
+            return Ok(());
+        }
         let _running = Running::begin(handler.name);
-        match self.handle(handler, delivery).await {
+        match self.handle(configured, delivery).await {
             Ok(handled) => {
                 telemetry::count(handler.name, handled.as_str(), 1);
                 Ok(())
@@ -133,11 +153,12 @@ impl Dispatcher {
 
     async fn handle(
         &self,
-        handler: &'static HandlerDescriptor,
+        configured: &Configured,
         delivery: &Delivery,
     ) -> Result<Handled, HandleError> {
+        let handler = configured.descriptor;
         if handler.effect.is_transactional() {
-            self.handle_in_transaction(handler, delivery).await
+            self.handle_in_transaction(configured, delivery).await
         } else {
             self.handle_with_key(handler, delivery).await
         }
@@ -145,20 +166,21 @@ impl Dispatcher {
 
     async fn handle_in_transaction(
         &self,
-        handler: &'static HandlerDescriptor,
+        configured: &Configured,
         delivery: &Delivery,
     ) -> Result<Handled, HandleError> {
+        let handler = configured.descriptor;
         let event = delivery.envelope.event_id;
         let metadata = scope::metadata_of(&delivery.envelope)?;
         let work = async {
-            let tx = self.begin().await?;
+            let tx = self.begin(configured).await?;
             let recorded = self.in_turn(tx.record_handled(handler.name, event));
-            if !recorded.await? {
+            let Some(generation) = recorded.await? else {
                 tx.rollback().await?;
                 return Ok(Handled::Before);
-            }
+            };
             let contexts = vec![context(delivery)];
-            let call = self.call(handler, contexts, Some(tx));
+            let call = self.call(handler, contexts, generation, Some(tx));
             let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
             let result = self.run(handler, &call).await;
             let tx = call.transaction.expect("it was just put there");
@@ -167,7 +189,7 @@ impl Dispatcher {
                 Err(error) if error.class == Class::Skip => {
                     tx.rollback().await?;
                     let db = &self.shared.db;
-                    db.record_skipped(handler.name, event).await?;
+                    db.record_skipped(handler.name, event, generation).await?;
                     let reason = error.chain();
                     tracing::debug!(
                         target: TARGET_HANDLE, handler = handler.name, %event, reason,
@@ -182,9 +204,9 @@ impl Dispatcher {
     }
 
     /// Begins the transaction of a call.
-    async fn begin(&self) -> Result<OutboxTransaction, HandleError> {
-        let isolation = Some(IsolationLevel::ReadCommitted);
-        let begun = self.shared.db.begin_with_config(isolation, None).await;
+    async fn begin(&self, handler: &Configured) -> Result<OutboxTransaction, HandleError> {
+        let idle = self.shared.limits.idle(handler);
+        let begun = self.shared.db.begin_handling(idle).await;
         begun.map_err(|error| self.failed(error))
     }
 
@@ -193,7 +215,7 @@ impl Dispatcher {
         &self,
         recording: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, HandleError> {
-        match timeout(TURN, recording).await {
+        match timeout(self.shared.limits.turn(), recording).await {
             Ok(recorded) => recorded.map_err(|error| self.failed(error)),
             Err(_) => {
                 let message = "another process is handling the event";
@@ -213,10 +235,10 @@ impl Dispatcher {
         match tx.commit().await {
             Ok(()) => Ok(Handled::Now),
             Err(error @ Error::CommitUnclear { .. }) => {
-                let recorded = self.shared.db.is_handled(handler.name, event).await;
-                match recorded {
-                    Ok(true) => Ok(Handled::Now),
-                    Ok(false) | Err(_) => Err(HandleError::from(error).not_tried()),
+                let record = self.shared.db.handled_record(handler.name, event).await;
+                match record {
+                    Ok(record) if record.is_done => Ok(Handled::Now),
+                    Ok(_) | Err(_) => Err(HandleError::from(error).not_tried()),
                 }
             }
             Err(error) => Err(self.failed(error)),
@@ -241,21 +263,23 @@ impl Dispatcher {
         delivery: &Delivery,
     ) -> Result<Handled, HandleError> {
         let (db, event) = (&self.shared.db, delivery.envelope.event_id);
-        let is_handled = db.is_handled(handler.name, event).await;
-        if is_handled.map_err(|error| self.failed(error))? {
+        let record = db.handled_record(handler.name, event).await;
+        let record = record.map_err(|error| self.failed(error))?;
+        if record.is_done {
             return Ok(Handled::Before);
         }
+        let generation = record.generation;
         let metadata = scope::metadata_of(&delivery.envelope)?;
-        let call = self.call(handler, vec![context(delivery)], None);
+        let call = self.call(handler, vec![context(delivery)], generation, None);
         let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
         match metadata.scope(self.run(handler, &call)).await {
             Ok(()) => {
-                let recorded = db.record_handled(handler.name, event).await;
+                let recorded = db.record_handled(handler.name, event, generation).await;
                 recorded.map_err(|error| self.failed(error))?;
                 Ok(Handled::Now)
             }
             Err(error) if error.class == Class::Skip => {
-                let recorded = db.record_skipped(handler.name, event).await;
+                let recorded = db.record_skipped(handler.name, event, generation).await;
                 recorded.map_err(|error| self.failed(error))?;
                 Ok(Handled::Skipped)
             }
@@ -267,10 +291,11 @@ impl Dispatcher {
         &self,
         handler: &HandlerDescriptor,
         contexts: Vec<EventContext>,
+        generation: u32,
         transaction: Option<OutboxTransaction>,
     ) -> Call {
         Call {
-            key: IdempotencyKey::new(handler.name, contexts[0].event_id(), 0),
+            key: IdempotencyKey::new(handler.name, contexts[0].event_id(), generation),
             contexts,
             transaction,
             states: Arc::clone(&self.shared.states),
@@ -307,16 +332,17 @@ impl Publisher for Dispatcher {
     /// transaction.
     fn chains(&self, destination: &Destination) -> bool {
         let handler = self.shared.handlers.get(&*destination.name);
-        handler.is_some_and(|handler| handler.is_batch)
+        handler.is_some_and(|handler| handler.descriptor.is_batch)
     }
 
     /// A batch is one call of its handler; every other event has a call of its own.
     fn answering(&self, destination: &Destination) -> Answering {
         match self.shared.handlers.get(&*destination.name) {
-            Some(handler) if !handler.is_batch => {
-                let at_once = usize::try_from(self.concurrency(handler)).unwrap_or(usize::MAX);
+            Some(handler) if !handler.descriptor.is_batch => {
+                let at_once = self.concurrency(handler.descriptor);
+                let at_once = usize::try_from(at_once).unwrap_or(usize::MAX);
                 let answering = Answering::one_by_one(at_once);
-                match handler.timeout {
+                match self.shared.limits.of_call(handler, &self.shared.db) {
                     Some(limit) => answering.within(limit),
                     None => answering,
                 }
@@ -331,7 +357,13 @@ impl Publisher for Dispatcher {
 
     fn handlers(&self) -> Vec<HandlerRoute> {
         let handlers = self.shared.handlers.values();
-        handlers.map(|handler| handler.route()).collect()
+        handlers.map(Configured::route).collect()
+    }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        limits::check(terms, self.shared.handlers.values(), &self.shared.db)?;
+        self.shared.limits.set(*terms);
+        Ok(())
     }
 }
 
@@ -359,6 +391,7 @@ fn answer(error: &HandleError) -> PublishError {
         (Class::Permanent, _) => PublishError::permanent(message),
         (Class::Unavailable, None) => PublishError::unavailable(message),
         (Class::NotTried, _) => PublishError::not_tried(message),
+        (Class::Newer, _) => PublishError::newer_version(message),
         (Class::Unavailable, Some(wait)) => PublishError::unavailable(message).after(wait),
         (Class::Transient | Class::Skip, None) => PublishError::transient(message),
         (Class::Transient | Class::Skip, Some(wait)) => {

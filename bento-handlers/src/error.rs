@@ -5,7 +5,10 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use bento_core::names::{Hint, Listed};
 use bento_core::report::with_causes;
+
+use crate::settings::SettingFault;
 
 /// The class of a failed call, which decides about the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,8 +16,10 @@ pub(crate) enum Class {
     Transient,
     Permanent,
     Unavailable,
-    /// Another transaction was in the way, or the event is newer than this release.
+    /// Another transaction was in the way.
     NotTried,
+    /// The event is newer than this release.
+    Newer,
     Skip,
 }
 
@@ -25,7 +30,7 @@ impl Class {
             Self::Transient => "transient",
             Self::Permanent => "permanent",
             Self::Unavailable => "unavailable",
-            Self::NotTried => "not_tried",
+            Self::NotTried | Self::Newer => "not_tried",
             Self::Skip => "skip",
         }
     }
@@ -111,6 +116,14 @@ impl HandleError {
     pub(crate) fn not_tried(self) -> Self {
         Self {
             class: Class::NotTried,
+            ..self
+        }
+    }
+
+    /// The same failure as one that waits for a newer release.
+    pub(crate) fn of_newer_version(self) -> Self {
+        Self {
+            class: Class::Newer,
             ..self
         }
     }
@@ -216,6 +229,26 @@ pub enum BuildFault {
         first: String,
         /// The place of the second.
         second: String,
+    },
+    /// There are settings for a handler that the program does not have.
+    #[error(
+        "there are settings for the handler `{handler}`, which this program does not have: the \
+         handlers are {}{}",
+        Listed(.known), Hint::among(.handler, .known)
+    )]
+    UnknownHandler {
+        /// The name in the settings.
+        handler: String,
+        /// The names of the handlers of the program.
+        known: Vec<String>,
+    },
+    /// A setting of a handler breaks a rule.
+    #[error("a setting of handler `{handler}` is invalid: {fault}")]
+    Setting {
+        /// The name of the handler.
+        handler: &'static str,
+        /// The setting, and the rule.
+        fault: SettingFault,
     },
     /// A handler runs more calls at once than the pool has connections.
     #[error(

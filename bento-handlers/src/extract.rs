@@ -1,5 +1,7 @@
 //! The parameters of a handler after the event.
 
+use std::any::type_name;
+
 use bento_seaorm::OutboxTransaction;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +38,12 @@ pub trait FromCall<'a>: Sized {
     const EFFECT: Effect = Effect::None;
 
     /// Takes the parameter from the call.
+    ///
+    /// [`build`](crate::Handlers::build) checks the states that handlers name as parameters, not
+    /// those that an implementation takes by itself: give the `Handlers` each of them.
+    ///
+    /// # Panics
+    /// A panic is a failed attempt at the event, as one of the handler.
     fn from_call(call: &'a Call) -> Self;
 
     /// The state that has to be there. Not public API.
@@ -91,7 +99,13 @@ pub struct State<T>(pub T);
 impl<T: Clone + Send + Sync + 'static> FromCall<'_> for State<T> {
     fn from_call(call: &Call) -> Self {
         let state = call.states.get::<T>();
-        Self(state.expect("`build` has checked the states").clone())
+        let missing = || {
+            panic!(
+                "`State<{0}>` is missing: add `.state(…)` with a `{0}` to the `Handlers`",
+                type_name::<T>()
+            )
+        };
+        Self(state.unwrap_or_else(missing).clone())
     }
 
     fn required() -> Option<Required> {

@@ -1,15 +1,18 @@
 //! The set of handlers of a process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bento_seaorm::OutboxConnection;
 
+use crate::configured::Configured;
 use crate::descriptor::{HandlerDescriptor, HandlerRegistration};
 use crate::dispatcher::Dispatcher;
 use crate::error::{BuildError, BuildFault};
+use crate::settings::HandlerSettings;
 use crate::state::{Provided, States};
+use crate::telemetry::TARGET_HANDLE;
 
 /// A handler that can be added to [`Handlers`] with the state `S`: what `name::handler()` returns
 /// for `#[event_handler] async fn name`.
@@ -55,6 +58,9 @@ impl<S> Handler<S> {
 pub struct Handlers<S = ()> {
     state: S,
     handlers: Vec<&'static HandlerDescriptor>,
+    /// Those that another process runs.
+    left_out: Vec<&'static str>,
+    settings: BTreeMap<String, HandlerSettings>,
     provided: Provided,
     retention: Duration,
 }
@@ -79,6 +85,8 @@ impl<S> Handlers<S> {
         Self {
             state,
             handlers: Vec::new(),
+            left_out: Vec::new(),
+            settings: BTreeMap::new(),
             provided: Provided::default(),
             retention: RETENTION,
         }
@@ -109,7 +117,50 @@ impl<S> Handlers<S> {
 
     /// Leaves out the handlers for which `keep` is false: another process runs them.
     pub fn retain(mut self, mut keep: impl FnMut(&HandlerDescriptor) -> bool) -> Self {
-        self.handlers.retain(|handler| keep(handler));
+        let (kept, others): (Vec<_>, Vec<_>) =
+            self.handlers.into_iter().partition(|handler| keep(handler));
+        self.handlers = kept;
+        self.left_out
+            .extend(others.iter().map(|handler| handler.name));
+        self
+    }
+
+    /// Configures the handler of this name: what is set goes before its attribute, and before what
+    /// an earlier call has set. Settings of a handler that is [left out](Self::retain) are passed
+    /// over.
+    ///
+    /// ```
+    /// use bento_handlers::{HandlerSettings, Handlers};
+    /// use bento_relay::route::field;
+    ///
+    /// # fn build(db: &bento_seaorm::OutboxConnection) -> Result<(), bento_handlers::BuildError> {
+    /// let large = HandlerSettings::default().when(field("payload.total").gte(1000));
+    /// let dispatcher = Handlers::registered().configure("fraud.check", large).build(db)?;
+    /// # let _ = dispatcher; Ok(()) }
+    /// ```
+    pub fn configure(mut self, name: impl Into<String>, settings: HandlerSettings) -> Self {
+        let configured = self.settings.entry(name.into()).or_default();
+        *configured = std::mem::take(configured).overridden_by(settings);
+        self
+    }
+
+    /// Configures handlers by their names, as [`configure`](Self::configure) does: with what
+    /// `bento::Settings` has read from a file and the environment.
+    pub fn settings(self, settings: &BTreeMap<String, HandlerSettings>) -> Self {
+        settings.iter().fold(self, |handlers, (name, settings)| {
+            handlers.configure(name, settings.clone())
+        })
+    }
+
+    /// Puts another declaration in the place of each. Not public API: the testkit watches calls.
+    #[doc(hidden)]
+    pub fn replace(
+        mut self,
+        other: impl Fn(&'static HandlerDescriptor) -> &'static HandlerDescriptor,
+    ) -> Self {
+        for handler in &mut self.handlers {
+            *handler = other(handler);
+        }
         self
     }
 
@@ -119,10 +170,13 @@ impl<S> Handlers<S> {
     ///
     /// # Errors
     /// [`BuildError`] with every fault: a state is missing, two handlers have one name, a handler
-    /// runs more calls at once than the pool has connections.
+    /// runs more calls at once than the pool has connections, settings that break a rule or are for
+    /// no handler of the program.
     pub fn build(self, db: &OutboxConnection) -> Result<Dispatcher, BuildError> {
         let Self {
             handlers,
+            left_out,
+            settings,
             provided: Provided(states),
             retention,
             ..
@@ -141,12 +195,14 @@ impl<S> Handlers<S> {
                 });
             }
         }
+        unknown_handlers(&settings, &named, left_out, &mut faults);
+        let configured = configured(named, &settings, &mut faults);
         let pool = db.pool_size();
-        for handler in named.values() {
+        for (name, handler) in &configured {
             match (handler.concurrency, pool) {
                 (Some(concurrency), Some(pool)) if concurrency > pool => {
                     faults.push(BuildFault::PoolTooSmall {
-                        handler: handler.name,
+                        handler: name,
                         concurrency,
                         pool,
                     });
@@ -155,9 +211,53 @@ impl<S> Handlers<S> {
             }
         }
         BuildError::check(faults)?;
+        if configured.is_empty() {
+            tracing::warn!(
+                target: TARGET_HANDLE,
+                "the set has no handlers: a crate that the program names nowhere is not linked; \
+                 name it, as in `use stock as _;`",
+            );
+        }
         let states = Arc::new(states);
-        Ok(Dispatcher::new(db.clone(), named, states, retention))
+        Ok(Dispatcher::new(db.clone(), configured, states, retention))
     }
+}
+
+/// Adds a fault for the settings of each handler that the program does not have.
+fn unknown_handlers(
+    settings: &BTreeMap<String, HandlerSettings>,
+    named: &BTreeMap<&'static str, &'static HandlerDescriptor>,
+    left_out: Vec<&'static str>,
+    faults: &mut Vec<BuildFault>,
+) {
+    let registered = inventory::iter::<HandlerRegistration>().map(|handler| handler.0.name);
+    let all = registered.chain(named.keys().copied()).chain(left_out);
+    let known: BTreeSet<&str> = all.collect();
+    let unknown = settings
+        .keys()
+        .filter(|name| !known.contains(name.as_str()));
+    faults.extend(unknown.map(|name| BuildFault::UnknownHandler {
+        handler: name.clone(),
+        known: known.iter().map(|name| (*name).to_owned()).collect(),
+    }));
+}
+
+/// The handlers with their settings.
+fn configured(
+    named: BTreeMap<&'static str, &'static HandlerDescriptor>,
+    settings: &BTreeMap<String, HandlerSettings>,
+    faults: &mut Vec<BuildFault>,
+) -> BTreeMap<&'static str, Configured> {
+    let unset = HandlerSettings::default();
+    let configure = |(handler, descriptor)| {
+        let mut found = Vec::new();
+        let settings = settings.get(handler).unwrap_or(&unset);
+        let configured = Configured::new(descriptor, settings, &mut found);
+        let faults_of = found.into_iter();
+        faults.extend(faults_of.map(|fault| BuildFault::Setting { handler, fault }));
+        (handler, configured)
+    };
+    named.into_iter().map(configure).collect()
 }
 
 fn missing_states(handler: &HandlerDescriptor, states: &States, faults: &mut Vec<BuildFault>) {

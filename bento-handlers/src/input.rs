@@ -83,6 +83,22 @@ pub const fn events<I: HandlerInput>(has_patterns: bool) -> &'static [&'static E
     I::EVENTS
 }
 
+/// Returns the most calls of a handler at once. Not public API: the macro calls it in a constant.
+///
+/// # Panics
+/// If the handler takes batches.
+#[doc(hidden)]
+#[must_use]
+#[track_caller]
+pub const fn at_once<I: HandlerInput>(calls: u32) -> u32 {
+    assert!(
+        !I::IS_BATCH,
+        "a handler of batches has one call for all events that the relay hands over together, so \
+         `concurrency` does not apply to it: remove it"
+    );
+    calls
+}
+
 /// Returns the patterns of event types that a handler takes. Not public API: the macro calls it in
 /// a constant.
 ///

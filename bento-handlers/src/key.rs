@@ -9,8 +9,8 @@ use uuid::Uuid;
 /// a repeated call from a new one.
 ///
 /// It is a UUIDv5 of the event's id, the handler's name and the generation, which an operator
-/// raises with *handle again*. Hand it to the other system, as an `Idempotency-Key` header for
-/// example.
+/// raises with [*handle again*](bento_relay::handler_control::HandlerControl::handle_again). Hand
+/// it to the other system, as an `Idempotency-Key` header for example.
 ///
 /// ```
 /// use bento_handlers::{HandleError, IdempotencyKey, event_handler};

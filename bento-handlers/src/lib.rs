@@ -52,6 +52,8 @@ extern crate self as bento_handlers;
 
 mod batch;
 mod call;
+mod configured;
+pub mod consumer;
 mod descriptor;
 mod dispatcher;
 mod effect;
@@ -60,6 +62,7 @@ mod extract;
 mod handlers;
 mod input;
 mod key;
+mod settings;
 mod state;
 pub mod telemetry;
 
@@ -69,8 +72,14 @@ pub mod __private;
 
 pub use bento_macros::event_handler;
 
+#[doc(no_inline)]
+pub use bento_relay::source;
+
 pub use self::batch::Batch;
 pub use self::call::{Call, EventContext};
+pub use self::consumer::{
+    Consumer, ConsumerError, ConsumerHandle, ConsumerProbe, ConsumerSettings, SourceSettings,
+};
 pub use self::descriptor::{HandlerDescriptor, HandlerRegistration, StartFrom};
 pub use self::dispatcher::Dispatcher;
 pub use self::effect::Effect;
@@ -79,5 +88,6 @@ pub use self::extract::{FromCall, State};
 pub use self::handlers::{Handler, Handlers};
 pub use self::input::HandlerInput;
 pub use self::key::IdempotencyKey;
+pub use self::settings::{HandlerSettings, SettingFault};
 pub use self::state::FromRef;
 pub use tokio_util::sync::CancellationToken;

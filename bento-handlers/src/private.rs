@@ -6,6 +6,7 @@ use std::future::Future;
 
 use bento_core::codec::DecodeError;
 use bento_core::unit_of_work::ReturnedEvents;
+use chrono::{DateTime, Utc};
 
 pub use std::option::Option::{None, Some};
 pub use std::primitive::u8;
@@ -23,7 +24,14 @@ pub use crate::effect::{Effect, one_more, the_one};
 use crate::error::HandleError;
 pub use crate::extract::{FromCall, ProvidedBy};
 pub use crate::handlers::Handler;
-pub use crate::input::{HandlerInput, events, patterns};
+pub use crate::input::{HandlerInput, at_once, events, patterns};
+pub use crate::state::Undecided;
+
+/// The time so many seconds after 1970, and nanoseconds beside them. The macro has read it.
+#[must_use]
+pub const fn moment(seconds: i64, nanos: u32) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, nanos).expect("the macro has read a time")
+}
 
 /// The result of a handler.
 #[diagnostic::on_unimplemented(
@@ -40,6 +48,7 @@ pub trait HandlerResult {
     ///
     /// # Errors
     /// The error of the handler.
+    #[track_caller]
     fn finish(self) -> Result<(), HandleError>;
 }
 
@@ -50,6 +59,7 @@ impl<T: ReturnedEvents, E: HandlerFailure> HandlerResult for Result<T, E> {
         Effect::None
     };
 
+    #[track_caller]
     fn finish(self) -> Result<(), HandleError> {
         let events = self.map_err(HandlerFailure::into_error)?;
         Ok(events.raise_all()?)
@@ -81,7 +91,7 @@ impl<E: Into<HandleError>> HandlerFailure for E {
 /// A permanent failure if the event cannot be read; an event that is newer than this release waits.
 pub fn input<I: HandlerInput>(call: &Call) -> Result<I, HandleError> {
     I::from_call(call).map_err(|error| match error {
-        DecodeError::NewerVersion { .. } => HandleError::from(error).not_tried(),
+        DecodeError::NewerVersion { .. } => HandleError::from(error).of_newer_version(),
         _ => HandleError::permanent("").because(error),
     })
 }

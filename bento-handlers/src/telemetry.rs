@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use bento_relay::inspect::Backlog;
+
 use crate::error::Class;
 
 /// Log target of handlers: skipped events, records that are removed.
 pub const TARGET_HANDLE: &str = "bento::handle";
 
 /// Counter: events that a handler is done with, by `handler` and `outcome`: `handled`, `skipped`,
-/// `repeated` (it was handled before).
+/// `repeated` (it was handled before), `filtered` (its settings leave the event out).
 pub const HANDLED_EVENTS: &str = "bento_handled_events_total";
 /// Counter: calls that failed, by `handler` and `class`: `transient`, `permanent`, `unavailable`,
 /// `not_tried`.
@@ -17,6 +19,62 @@ pub const FAILED_CALLS: &str = "bento_failed_handler_calls_total";
 pub const CALL_SECONDS: &str = "bento_handler_seconds";
 /// Gauge: calls that run in this process, by `handler`.
 pub const RUNNING_CALLS: &str = "bento_running_handler_calls";
+
+/// Log target of consumers: subscriptions that begin and end, messages that are refused.
+pub const TARGET_CONSUME: &str = "bento::consume";
+
+/// Counter: messages that a source has received, by `source` and `outcome`: `stored`, `repeated`
+/// (stored before), `ignored` (taken by no handler), `own` (an event of this service), `refused`
+/// (a dead letter).
+pub const RECEIVED_MESSAGES: &str = "bento_received_messages_total";
+/// Gauge: messages that the broker still has for a source, by `source`, in the process that reads
+/// it and where the broker tells; else 0.
+pub const SOURCE_LAG: &str = "bento_source_lag";
+/// Gauge: 1 while this process reads the source, by `source`.
+pub const SOURCE_SUBSCRIBED: &str = "bento_source_subscribed";
+/// Gauge: events in the inbox that wait for handlers, held ones too.
+pub const INBOX_BACKLOG: &str = "bento_inbox_backlog";
+/// Gauge: seconds since the oldest event in the inbox occurred; 0 without one.
+pub const INBOX_OLDEST_SECONDS: &str = "bento_inbox_oldest_seconds";
+/// Gauge: dead letters in the inbox.
+pub const INBOX_DEAD_LETTERS: &str = "bento_inbox_dead_letters";
+/// Span: a batch of messages that is stored, with `source` and the number of `messages`.
+pub const SPAN_INGEST: &str = "bento.ingest";
+
+/// Counts messages of a source.
+pub(crate) fn count_received(source: &str, outcome: &'static str, messages: usize) {
+    if messages > 0 {
+        let labels = [
+            ("source", source.to_owned()),
+            ("outcome", outcome.to_owned()),
+        ];
+        metrics::counter!(RECEIVED_MESSAGES, &labels).increment(messages as u64);
+    }
+}
+
+/// Sets the lag of a source; 0 where it is not known.
+pub(crate) fn set_lag(source: &str, lag: Option<u64>) {
+    metrics::gauge!(SOURCE_LAG, "source" => source.to_owned()).set(lag.unwrap_or(0) as f64);
+}
+
+/// Sets whether this process reads a source.
+pub(crate) fn set_subscribed(source: &str, is_subscribed: bool) {
+    let value = if is_subscribed { 1.0 } else { 0.0 };
+    metrics::gauge!(SOURCE_SUBSCRIBED, "source" => source.to_owned()).set(value);
+}
+
+/// Sets the measures of the inbox.
+pub(crate) fn set_inbox(backlog: &[Backlog]) {
+    let waiting: u64 = backlog.iter().map(|part| part.counts.backlog()).sum();
+    let dead: u64 = backlog.iter().map(|part| part.counts.dead).sum();
+    let oldest = backlog.iter().filter_map(|part| part.oldest).max();
+    metrics::gauge!(INBOX_BACKLOG).set(waiting as f64);
+    metrics::gauge!(INBOX_DEAD_LETTERS).set(dead as f64);
+    metrics::gauge!(INBOX_OLDEST_SECONDS).set(oldest.unwrap_or_default().as_secs_f64());
+}
+
+/// The outcome of an event that the settings of the handler leave out.
+pub(crate) const FILTERED: &str = "filtered";
 
 const HANDLER: &str = "handler";
 

@@ -73,6 +73,7 @@ impl Counter {
     name = "stock.reserve",
     timeout = "1m30s",
     concurrency = 1,
+    retry = "patient",
     order = none,
     from = beginning
 )]
@@ -142,7 +143,7 @@ async fn index(events: Batch<Envelope>, _tx: &OutboxTransaction) -> Result<(), H
     Ok(())
 }
 
-#[event_handler(name = "orders.count")]
+#[event_handler(name = "orders.count", from = "2026-11-01T00:00:00.5+01:00")]
 async fn count(
     events: Batch<OrderConfirmed>,
     _tx: &OutboxTransaction,

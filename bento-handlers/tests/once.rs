@@ -442,7 +442,7 @@ async fn records_are_removed_when_their_events_are_gone_for_long(database: &Test
         let event = confirmed("fine");
         scene.call("stock.reserve", &event).await.unwrap();
     }
-    db.record_handled("stock.reserve", kept).await.unwrap();
+    db.record_handled("stock.reserve", kept, 0).await.unwrap();
     let prune = async |age, rows| db.prune_handled(age, rows).await.unwrap();
     let hour = Duration::from_secs(3600);
     assert_eq!(prune(hour, 100).await, 0, "they are young");
@@ -452,18 +452,23 @@ async fn records_are_removed_when_their_events_are_gone_for_long(database: &Test
         "as many as are asked for"
     );
     assert_eq!(prune(Duration::ZERO, 100).await, 2);
-    assert!(db.is_handled("stock.reserve", kept).await.unwrap());
+    let record = db.handled_record("stock.reserve", kept).await.unwrap();
+    assert!(record.is_done);
 }
 
 async fn a_newer_version_waits_and_a_malformed_event_does_not(database: &TestDatabase) {
     let scene = Scene::on(database).await;
     let mut newer = Arc::unwrap_or_clone(confirmed("fine"));
-    newer.schema_version = 2;
-    let error = scene
-        .call("stock.reserve", &Arc::new(newer))
-        .await
-        .unwrap_err();
+    (newer.schema_version, newer.aggregate_id) = (2, "2".to_owned());
+    let newer = Arc::new(newer);
+    let error = scene.call("stock.reserve", &newer).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::NotTried);
+    // In a batch it waits alone.
+    let events = [confirmed("fine"), newer, confirmed("fine")];
+    let batch = events.map(|event| Delivery::new(event, Destination::new("stock.count")));
+    let answers = scene.dispatcher.publish(&batch).await.into_iter();
+    let waits = answers.map(|answer| answer.is_err_and(|error| error.is_of_newer_version()));
+    assert_eq!(waits.collect::<Vec<_>>(), [false, true, false]);
     let mut malformed = Arc::unwrap_or_clone(confirmed("fine"));
     malformed.payload = r#"{"order_id":"one"}"#.into();
     let error = scene

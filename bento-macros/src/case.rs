@@ -46,6 +46,36 @@ pub(crate) fn rename_field(rule: &str, field: &str) -> String {
     }
 }
 
+/// serde's `rename_all`, for a variant.
+pub(crate) fn rename_variant(rule: &str, variant: &str) -> String {
+    match rule {
+        "lowercase" => variant.to_ascii_lowercase(),
+        "UPPERCASE" => variant.to_ascii_uppercase(),
+        "camelCase" => {
+            let (first, rest) = variant.split_at(variant.chars().next().map_or(0, char::len_utf8));
+            first.to_ascii_lowercase() + rest
+        }
+        "snake_case" => serde_snake(variant),
+        "SCREAMING_SNAKE_CASE" => serde_snake(variant).to_ascii_uppercase(),
+        "kebab-case" => serde_snake(variant).replace('_', "-"),
+        "SCREAMING-KEBAB-CASE" => serde_snake(variant).to_ascii_uppercase().replace('_', "-"),
+        // `PascalCase` is how variants are written; serde reports a rule it does not know.
+        _ => variant.to_owned(),
+    }
+}
+
+/// serde's `snake_case` of a variant, with a word for each capital letter.
+fn serde_snake(variant: &str) -> String {
+    let mut snake = String::new();
+    for (at, letter) in variant.char_indices() {
+        if at > 0 && letter.is_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
 /// `order_line` as `OrderLine`.
 pub(crate) fn pascal(name: &str) -> String {
     let words = name.split(['_', '.']).filter(|word| !word.is_empty());
@@ -90,7 +120,9 @@ pub(crate) fn is_lower_dotted_snake(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{RENAME_RULES, can_rename_field, is_lower_snake, pascal, rename_field, snake};
+    use super::{
+        RENAME_RULES, can_rename_field, is_lower_snake, pascal, rename_field, rename_variant, snake,
+    };
 
     #[test]
     fn fields_are_renamed_as_serde_renames_them() {
@@ -107,6 +139,25 @@ mod tests {
         assert_eq!(rules.map(|(rule, _)| rule).len(), RENAME_RULES.len());
         for (rule, renamed) in rules {
             assert_eq!(rename_field(rule, "unit_price"), renamed, "{rule}");
+        }
+    }
+
+    /// `bento-core/tests/shape` compares the rules with serde itself.
+    #[test]
+    fn variants_are_renamed_as_serde_renames_them() {
+        let rules = [
+            ("lowercase", "partlypaid"),
+            ("UPPERCASE", "PARTLYPAID"),
+            ("PascalCase", "PartlyPaid"),
+            ("camelCase", "partlyPaid"),
+            ("snake_case", "partly_paid"),
+            ("SCREAMING_SNAKE_CASE", "PARTLY_PAID"),
+            ("kebab-case", "partly-paid"),
+            ("SCREAMING-KEBAB-CASE", "PARTLY-PAID"),
+        ];
+        assert_eq!(rules.map(|(rule, _)| rule), RENAME_RULES);
+        for (rule, renamed) in rules {
+            assert_eq!(rename_variant(rule, "PartlyPaid"), renamed, "{rule}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! The macros of Bento: [`domain_event`], [`aggregate`], [`event_handler`] and the derive
-//! [`AggregateId`].
+//! The macros of Bento: [`domain_event`], [`integration_event`], [`aggregate`], [`event_handler`]
+//! and the derives [`AggregateId`] and [`WireShape`].
 //!
 //! Use them through `bento_core` in a crate with a domain model, or through `bento` in a service;
 //! handlers through `bento_handlers` or `bento`. An expansion finds them in the `Cargo.toml` of the
@@ -18,12 +18,15 @@ mod domain_event;
 mod door;
 mod event_handler;
 mod fragment;
+mod integration_event;
 mod keyed;
 mod manifest;
 mod mistaken;
+mod serde_attrs;
 #[cfg(test)]
 mod snapshot;
 mod syntax;
+mod wire_shape;
 
 /// Declares a domain event: a fact of the business, in the past tense, with a stable name and a
 /// versioned payload.
@@ -91,6 +94,52 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
         .into()
 }
 
+/// Declares an integration event: the form in which other contexts get a domain event, with a
+/// stable name and a versioned payload of its own.
+///
+/// It stands above the derives, and all that [`macro@domain_event`] says of the struct holds:
+/// derives, field history, serde, what is refused. The conversion is an `impl From<&Source>` of
+/// yours. The flush calls it for each event of the source and writes both in one INSERT.
+///
+/// ```
+/// # use bento_core::{domain_event, integration_event};
+/// # #[domain_event(schema = "order.confirmed", version = 3, oldest = 3)]
+/// # #[derive(Debug)]
+/// # pub struct OrderConfirmed { pub order_id: u64, pub margin: i64 }
+/// #[integration_event(from = OrderConfirmed, schema = "ecommerce.order.confirmed", version = 1)]
+/// #[derive(Clone, Debug)]
+/// pub struct OrderConfirmedV1 {
+///     pub order: String,
+/// }
+///
+/// impl From<&OrderConfirmed> for OrderConfirmedV1 {
+///     fn from(event: &OrderConfirmed) -> Self {
+///         Self { order: format!("order-{}", event.order_id) }
+///     }
+/// }
+/// ```
+///
+/// # Keys
+///
+/// | key | meaning |
+/// |---|---|
+/// | `from = OrderConfirmed` | the domain event that it is made from, at its current version |
+/// | `schema = "ecommerce.order.confirmed"` | the stable name, `lower.dotted_snake`: two segments or more, 128 characters at most; no domain event has it |
+/// | `version = 1` | the version of the contract, counted from 1; several versions may be declared, each with a struct of its own, and all of them are written |
+/// | `deprecated = "use version 2"` | what consumers do instead; events of a deprecated version are counted by `bento_deprecated_events_total` |
+/// | `topic = "orders"`, `routing_key = "eu"` | where it is published; nothing of where the domain event goes is taken over |
+/// | `oldest`, `upcast_from`, `removed`, `allow`, `crate` | as for [`macro@domain_event`]; `upcast_from` may name an earlier version that is still sent |
+///
+/// # What is refused
+///
+/// A `from` that no context of this program raises: a `superseded` version, a view that `consumes`,
+/// another integration event. A missing `From`. Raising it: it is made. Two declarations of one
+/// schema and version do not link (`cargo build`).
+#[proc_macro_attribute]
+pub fn integration_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    integration_event::integration_event(attribute.into(), item.into()).into()
+}
+
 /// Declares an aggregate: a struct that raises the listed events and keeps them until a transaction
 /// collects them.
 ///
@@ -128,6 +177,8 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | key | meaning |
 /// |---|---|
 /// | `events(OrderCreated, OrderPaid)` | the events that the aggregate raises, by their paths, each with `#[cfg(…)]` before it if need be; raising another is a compile error |
+/// | `event_sourced` | the state is what the events say: see below |
+/// | `snapshots(every = 100, version = 1)` | the state is kept every 100 events, and loads begin at it: see below; each part may be left out |
 /// | `id = (tenant_id, number)` | the fields of the id, in this order |
 /// | `name = "order"` | the stable name of the aggregate type, `lower_snake`, at most 128 characters |
 /// | `event_enum = OrderEvent` | the name of the enum of its events |
@@ -160,10 +211,77 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// all the events can: `assert_eq!(order.pending(), [OrderPaid { … }.into()])`. Beside them the
 /// traits `Aggregate` and, with a version, `Versioned`, and `RaisedBy<ThisStruct>` for each event.
 ///
+/// # Event-sourced aggregates
+///
+/// With `event_sourced` the state is made by the events alone, in a method `apply` of the struct
+/// that gets each of them. `raise` calls it at once. The struct has a `Default`, with which the
+/// state begins, a field `#[aggregate(version)]`, which counts the stored events, and an id that
+/// the application makes.
+///
+/// ```
+/// # use bento_core::{PendingEvents, aggregate, domain_event};
+/// # #[domain_event(schema = "account.opened", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct AccountOpened { pub number: u64 }
+/// # #[domain_event(schema = "account.credited", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct AccountCredited { pub cents: i64 }
+/// #[aggregate(event_sourced, events(AccountOpened, AccountCredited))]
+/// #[derive(Default)]
+/// pub struct Account {
+///     #[aggregate(id)]
+///     number: u64,
+///     #[aggregate(version)]
+///     version: i64,
+///     balance: i64,
+///     events: PendingEvents,
+/// }
+///
+/// impl Account {
+///     fn apply(&mut self, event: &AccountEvent) {
+///         match event {
+///             AccountEvent::AccountOpened(opened) => self.number = opened.number,
+///             AccountEvent::AccountCredited(credited) => self.balance += credited.cents,
+///         }
+///     }
+/// }
+///
+/// let mut account = Account::from_events([AccountOpened { number: 7 }]);
+/// account.raise(AccountCredited { cents: 500 });
+/// assert_eq!((account.version, account.balance), (1, 500));
+/// # account.discard();
+/// ```
+///
+/// Beside the methods above there is `from_events`, and the trait `EventSourced`, whose `Id` is the
+/// type of the id: that of its field, or a tuple for a composite one, in the order of the key.
+///
+/// # Snapshots
+///
+/// With `snapshots` a load begins at the last state that was kept, and reads only the events behind
+/// it. A `save` keeps one when the number of events reaches a multiple of `every`, or when the load
+/// before it had to read that many. The state is written as JSON, so the struct derives
+/// `Serialize`, `Deserialize` and `WireShape`; all of it must come back from its JSON, also what
+/// lies in its fields. The id implements `Clone`.
+///
+/// A snapshot is found only by a program in which all of this is the same: the shape of the state,
+/// the declarations of the events and of their older versions, and `version`. Others make the
+/// aggregate of all its events, and keep snapshots of their own beside. What the macro cannot see
+/// is code: **raise `version` whenever `apply`, or an upcaster written by hand, begins to make
+/// another state of the same events**, also where the shape stays.
+///
+/// ```text
+/// #[aggregate(event_sourced, snapshots(every = 50), events(AccountCredited))]
+/// #[derive(Default, Serialize, Deserialize, WireShape)]
+/// pub struct Account { … }
+/// ```
+///
 /// # What is refused
 ///
 /// Enums, unions, tuple structs and generics. Two aggregates of one name do not link
-/// (`cargo build`): their ids would share one order.
+/// (`cargo build`): their ids would share one order. An event-sourced aggregate without `apply`,
+/// without `Default`, without a version, with an id that the database counts, or whose id has a
+/// type that is less visible than the aggregate. `snapshots` without `event_sourced`, or with a
+/// field that serde skips.
 #[proc_macro_attribute]
 pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
     aggregate::aggregate(attribute.into(), item.into())
@@ -205,10 +323,13 @@ pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | `name = "stock.reserve"` | the stable name, `lower.dotted_snake`: two segments or more, 128 characters at most; it is stored beside each event that was handled, so a renamed handler is a new one |
 /// | `timeout = "20s"` | the time for one call, a text of whole numbers with a unit of `d`, `h`, `m`, `s` or `ms`; without it that of the relay |
 /// | `concurrency = 16` | the most calls at once in a process, within the pool of the dispatcher |
+/// | `retry = "patient"` | the retry policy, by its name: `default`, `aggressive`, `patient` or `once`; without it that of the relay |
 /// | `order = none` | the events of an aggregate may be handled in any order; without it one waits for the one before |
-/// | `from = beginning` | a handler that the database does not know yet starts with all that the outbox still holds; `from = now`, the default, with the events after it was recorded |
+/// | `from = beginning` | a handler that the database does not know yet starts with all that the outbox still holds; `from = now`, the default, with the events after it was recorded; `from = "2026-11-01T00:00:00Z"` with those that occurred then or later and that the outbox still holds |
 /// | `events = "order.*"` | the event types of a handler that takes an `Envelope`, in which `*` stands for any characters; several in parentheses: `events = ("order.*", "invoice.paid")` |
 /// | `crate = path` | the path to `bento_handlers` or `bento::handlers`, if the package depends on neither `bento-handlers` nor `bento-events`; another name in `Cargo.toml` is found |
+///
+/// Settings of the application override `timeout`, `concurrency` and `retry`.
 ///
 /// # Parameters
 ///
@@ -308,4 +429,71 @@ pub fn event_handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(AggregateId, attributes(aggregate_id))]
 pub fn aggregate_id(input: TokenStream) -> TokenStream {
     aggregate_id::aggregate_id(input.into()).into()
+}
+
+/// Makes the JSON of a type known, as serde's derives read and write it: its *wire shape*.
+///
+/// ```
+/// use bento_core::WireShape;
+/// use bento_core::shape::Shape;
+/// # use bento_core::__private::serde;
+/// use serde::{Deserialize, Serialize};
+///
+/// # mod money {
+/// #     use bento_core::__private::serde::{Deserialize, Deserializer, Serializer};
+/// #     pub fn serialize<S: Serializer>(cents: &i64, s: S) -> Result<S::Ok, S::Error> {
+/// #         s.serialize_i64(*cents)
+/// #     }
+/// #     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<i64, D::Error> {
+/// #         i64::deserialize(d)
+/// #     }
+/// # }
+/// #[derive(Serialize, Deserialize, WireShape)]
+/// #[serde(tag = "state", rename_all = "snake_case")]
+/// # #[serde(crate = "bento_core::__private::serde")]
+/// enum Account {
+///     Open {
+///         #[serde(with = "money")]
+///         #[shape(opaque = "money")]
+///         balance: i64,
+///     },
+///     Closed,
+/// }
+///
+/// assert_eq!(
+///     Shape::of::<Account>().to_string(),
+///     "\
+/// one of, by state
+///   closed
+///   open: object
+///     balance: opaque \"money\"
+/// "
+/// );
+/// ```
+///
+/// The attributes of serde are read as serde reads them. Each field is of a type that has a shape.
+///
+/// # Keys
+///
+/// A type for which serde is told to write something else than the fields is told its shape too:
+///
+/// | attribute | meaning |
+/// |---|---|
+/// | `#[shape(as = Type)]` on a field | the field is written as a value of this type |
+/// | `#[shape(opaque = "decimal")]` on a field | the field is written in a form with this name; another form gets another name |
+/// | the same on a variant | its content is |
+/// | the same on the type | the whole type is |
+/// | `#[shape(crate = path)]` on the type | the path to `bento` or `bento_core`, if the package depends on neither |
+///
+/// They are needed beside `with`, `serialize_with` and `deserialize_with`, beside `from`,
+/// `try_from` and `into` that do not name one type, and for types that have no shape. They replace
+/// the shape that the field's own type has.
+///
+/// # What is refused
+///
+/// Unions; types that borrow; names that are written and not read. `#[aggregate]` stands above this
+/// derive, as above those of serde.
+#[proc_macro_derive(WireShape, attributes(shape))]
+pub fn wire_shape(input: TokenStream) -> TokenStream {
+    wire_shape::wire_shape(input.into()).into()
 }

@@ -76,6 +76,8 @@ pub struct RelayState {
     pub relay: RelayId,
     /// The lanes that the relay serves; `None` for all lanes.
     pub lanes: Option<Vec<u16>>,
+    /// The names of the handlers that the relay serves, in order.
+    pub handlers: Vec<Arc<str>>,
     /// The time, by the store's clock, after which the relay counts as dead without another
     /// heartbeat.
     pub expires_in: Duration,

@@ -15,6 +15,8 @@
 extern crate self as bento_relay;
 
 pub mod dead_letter;
+pub mod event_store;
+pub mod handler_control;
 pub mod held;
 pub mod inspect;
 mod machine;
@@ -25,15 +27,16 @@ pub mod reading;
 mod relay;
 pub mod retry;
 pub mod route;
+pub mod source;
 pub mod store;
 mod task;
 pub mod telemetry;
 pub mod tenant;
 
-pub use self::memory::{ManualClock, MemoryStore, Staged};
+pub use self::memory::{ManualClock, MemoryEvents, MemoryStore, Staged};
 pub use self::relay::{
-    CircuitSettings, Degradation, Health, PassReport, Relay, RelayBuilder, RelayError, RelayHandle,
-    RelayProbe, RelaySettings, RouteNameError, SettingsError, StartError, Tally,
+    CircuitSettings, Degradation, Health, MissingKind, PassReport, Relay, RelayBuilder, RelayError,
+    RelayHandle, RelayProbe, RelaySettings, RouteNameError, SettingsError, StartError, Tally,
     UnknownDestination, Wake, WakeSubscription,
 };
 pub use self::store::{RelayId, RelayStore, StoreError};

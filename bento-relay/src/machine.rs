@@ -30,8 +30,8 @@
 //! 9. An event for which this relay has no route is held, with the later events of its aggregate,
 //!    and looked at again; it is a dead letter when no relay has a route for long enough. An event
 //!    that was sampled out is done.
-//! 10. Events for a destination that is unavailable, and events of a paused tenant, are held
-//!     untried.
+//! 10. Events for a destination that is unavailable, and events of a paused tenant or for a paused
+//!     handler, are held untried.
 //! 11. An event counts an attempt only for an answer about itself. While its destination cannot be
 //!     asked it is held, with a wait of its own. The events of a wave that failed as a whole are
 //!     sent again one by one, those of a wave whose publisher panicked in parts.
@@ -248,7 +248,7 @@ pub(crate) enum Reason {
     Away,
     /// All calls of its destination are taken.
     Busy,
-    /// Its tenant is paused.
+    /// Its tenant or its handler is paused.
     Paused,
     /// The batch ended before its turn came, and another destination has it already.
     Unfinished,
@@ -261,7 +261,7 @@ impl Reason {
             Self::Order => "an earlier event of its aggregate is held back",
             Self::Away => "its destination is unavailable",
             Self::Busy => "its destination has no free call",
-            Self::Paused => "its tenant is paused",
+            Self::Paused => "its tenant or its handler is paused",
             Self::Unfinished => "the batch ended before its turn",
         }
     }

@@ -1,19 +1,23 @@
-//! An outbox in memory: the reference for what a store does, and enough for tests without a
-//! database.
+//! An outbox and a store of events in memory: the reference for what a store does, and enough for
+//! tests without a database.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bento_core::envelope::Envelope;
 use bento_core::id::EventId;
+use bento_core::limits;
 use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
 
 pub use self::clock::ManualClock;
 use self::clock::MemoryClock;
 use self::contents::Contents;
+pub use self::events::MemoryEvents;
 use crate::dead_letter::{
     AlertOutcome, AlertStore, Amendment, DeadLetter, DeadLetterFilter, DeadLetterKey,
     DeadLetterQuery, DeadLetters, DiscardedDeadLetter, Discarding, Replayed, ShardCursor,
 };
+use crate::handler_control::{HandledAgain, HandlerControl, HandlerPause, HandlerState};
 use crate::held::{HeldEvents, HeldFilter};
 use crate::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
 use crate::publish::HandlerRoute;
@@ -22,11 +26,13 @@ use crate::store::{
 };
 use crate::tenant::{PausedTenant, Pauses};
 
+mod again;
 mod alerts;
 mod clock;
 mod contents;
 mod counts;
 mod dead_letters;
+mod events;
 mod handlers;
 mod leases;
 mod shard;
@@ -104,6 +110,11 @@ impl MemoryStore {
         }
     }
 
+    /// The sharding that the outbox records, else the one that this process is configured for.
+    fn current_sharding(&self) -> Sharding {
+        self.contents().recorded.unwrap_or(self.configured)
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
         self.data
             .contents
@@ -139,13 +150,14 @@ impl RelayStore for MemoryStore {
         self.contents().open(self.configured)
     }
 
-    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
-        self.contents().record_handlers(handlers, self.now());
-        Ok(())
+    async fn is_published(&self) -> Result<bool, StoreError> {
+        Ok(self.contents().is_published)
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
-        Ok(self.contents().retire_handler(name))
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.contents()
+            .record_handlers(handlers, self.now(), self.data.clock.wall());
+        Ok(())
     }
 
     async fn leftovers(&self) -> Result<Vec<(Arc<str>, Leftovers)>, StoreError> {
@@ -155,7 +167,7 @@ impl RelayStore for MemoryStore {
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {
         let holdings = self
             .contents()
-            .heartbeat(&heartbeat, self.configured, self.now());
+            .heartbeat(&heartbeat, self.configured, self.now())?;
         Ok(Holdings {
             now: Some(self.data.clock.wall()),
             ..holdings
@@ -300,6 +312,56 @@ impl Pauses for MemoryStore {
 
     async fn paused(&self) -> Result<Vec<PausedTenant>, StoreError> {
         Ok(self.contents().paused())
+    }
+}
+
+impl HandlerControl for MemoryStore {
+    async fn forget_publishers(&self) -> Result<(), StoreError> {
+        self.contents().is_published = false;
+        Ok(())
+    }
+
+    async fn handlers(&self) -> Result<Vec<HandlerState>, StoreError> {
+        Ok(self.contents().handler_states(self.now()))
+    }
+
+    async fn pause_handler(
+        &self,
+        name: &str,
+        reason: &str,
+        actor: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        HandlerPause::check(reason, actor)?;
+        let pause = HandlerPause::new(reason, actor.map(str::to_owned), self.data.clock.wall());
+        self.contents().pause_handler(name, Some(pause))
+    }
+
+    async fn resume_handler(&self, name: &str) -> Result<bool, StoreError> {
+        self.contents().pause_handler(name, None)
+    }
+
+    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
+        Ok(self.contents().retire_handler(name))
+    }
+
+    async fn handle_again(
+        &self,
+        handler: &str,
+        event_id: EventId,
+    ) -> Result<HandledAgain, StoreError> {
+        self.contents()
+            .handle_again(handler, event_id, None, self.configured)
+    }
+
+    async fn handle_envelope_again(
+        &self,
+        handler: &str,
+        envelope: &Envelope,
+    ) -> Result<HandledAgain, StoreError> {
+        limits::check_envelope(envelope)?;
+        let event_id = envelope.event_id;
+        self.contents()
+            .handle_again(handler, event_id, Some(envelope), self.configured)
     }
 }
 

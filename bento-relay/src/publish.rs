@@ -16,12 +16,14 @@ mod destination;
 mod handler;
 mod memory;
 mod set;
+mod terms;
 
 pub use self::console::ConsolePublisher;
 pub use self::destination::{Delivery, Destination};
 pub use self::handler::{HandlerRoute, StartFrom};
 pub use self::memory::MemoryPublisher;
 pub use self::set::{BoxPublisher, Publishers};
+pub use self::terms::{PoolId, RelayTerms, UnfitPublisher};
 use bento_core::report::with_causes;
 
 /// A broker adapter: takes a batch and returns an answer for each event.
@@ -118,6 +120,14 @@ pub trait Publisher: fmt::Debug + Send + Sync + 'static {
     fn has_only_handlers(&self) -> bool {
         !self.handlers().is_empty()
     }
+
+    /// Learns the terms of the relay, which calls it once before it starts.
+    ///
+    /// # Errors
+    /// [`UnfitPublisher`] if the publisher cannot work on these terms. The relay does not start.
+    fn prepare(&self, _terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        Ok(())
+    }
 }
 
 impl<P: Publisher + ?Sized> Publisher for Arc<P> {
@@ -146,6 +156,10 @@ impl<P: Publisher + ?Sized> Publisher for Arc<P> {
 
     fn has_only_handlers(&self) -> bool {
         (**self).has_only_handlers()
+    }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        (**self).prepare(terms)
     }
 }
 
@@ -262,6 +276,7 @@ pub struct PublishError {
     class: FailureClass,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
+    is_newer: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -274,6 +289,7 @@ impl PublishError {
             class: FailureClass::Transient,
             message: message.into(),
             retry_after: None,
+            is_newer: false,
             source: None,
         }
     }
@@ -322,6 +338,16 @@ impl PublishError {
         }
     }
 
+    /// The event is of a version that only a newer release knows. It is [not
+    /// tried](Self::not_tried), and the relay's health names it
+    /// ([`Degradation::NewerVersions`](crate::Degradation::NewerVersions)).
+    pub fn newer_version(message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            is_newer: true,
+            ..Self::not_tried(message)
+        }
+    }
+
     /// The same failure, with a next attempt no sooner than after `wait`.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
@@ -337,6 +363,7 @@ impl PublishError {
             class: self.class,
             message: self.message.clone(),
             retry_after: self.retry_after,
+            is_newer: self.is_newer,
             source: None,
         }
     }
@@ -359,6 +386,11 @@ impl PublishError {
     /// The class of the failure.
     pub fn class(&self) -> FailureClass {
         self.class
+    }
+
+    /// True if only a newer release knows the version of the event.
+    pub fn is_of_newer_version(&self) -> bool {
+        self.is_newer
     }
 
     /// The wait that the broker asked for.

@@ -68,7 +68,7 @@ mod worker;
 
 pub use self::builder::{Relay, RelayBuilder, StartError};
 pub use self::degradation::Degradation;
-pub use self::error::{RelayError, RouteNameError, UnknownDestination};
+pub use self::error::{MissingKind, RelayError, RouteNameError, UnknownDestination};
 pub use self::handle::{RelayHandle, RelayProbe};
 pub use self::health::Health;
 pub use self::journal::Tally;

@@ -20,12 +20,17 @@ use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 
 pub(crate) use self::build::broken_rule;
+pub(crate) use self::compiled::Unkinded;
 use self::compiled::{Compiled, Taken};
 pub use self::condition::{Condition, Field, Literal, Test, field};
 pub use self::config::RouterConfig;
 pub(crate) use self::config::{UNREADABLE, UNROUTABLE, is_reserved};
 pub use self::error::{RouterError, RouterErrors, RouterFault};
-pub(crate) use self::glob::{Glob, covers};
+pub use self::filter::Filter;
+pub(crate) use self::glob::Glob;
+#[doc(hidden)]
+pub use self::glob::covers;
+pub use self::kinds::Kinds;
 pub use self::rule::{Rule, Strategy, Transform};
 use crate::publish::Destination;
 pub use crate::reading::{KeyPath, Step};
@@ -39,7 +44,9 @@ mod config;
 mod contradiction;
 mod error;
 mod facts;
+mod filter;
 mod glob;
+mod kinds;
 mod number;
 mod path;
 mod read;
@@ -210,6 +217,11 @@ impl Router {
         let mut routes = self.routes();
         let only = routes.next().filter(|_| routes.next().is_none());
         only.is_some_and(|route| **route == Route::default())
+    }
+
+    /// The part that takes events of both kinds without saying so.
+    pub(crate) fn unkinded(&self) -> Option<&Unkinded> {
+        self.compiled.unkinded()
     }
 
     /// True if events can wait under this name for a route of the router.

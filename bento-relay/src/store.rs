@@ -62,9 +62,13 @@
 //!   serves for it; a heartbeat adds what its relay serves and the record lacks. A new one [starts
 //!   after](RecordedHandler::starts_after) the last position of a row that is pending, or held
 //!   under [`unroutable`](NewDeadLetter::UNROUTABLE), read while no relay reads rows; or after 0,
-//!   from the [beginning](crate::publish::StartFrom::Beginning). Whatever changes the record
+//!   from the [beginning](crate::publish::StartFrom::Beginning) and from a
+//!   [time](crate::publish::StartFrom::At), which is recorded too. Whatever changes the record
 //!   changes the revision of every shard in the same transaction: a relay learns of it in the call
 //!   that returns the first row committed after it.
+//! * **A paused handler**'s held rows are not due, and not counted by [`Advanced::next_due`].
+//!   Pausing and resuming change the revision of every shard, and neither the fair shares nor what
+//!   is recorded of the handler.
 //! * **A relay is complete** if it serves every recorded handler with every event type recorded
 //!   for it. While a complete relay that serves a lane is alive, an incomplete one has no fair
 //!   share of that lane: it claims nothing there, and what it has is surplus.
@@ -74,6 +78,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +90,7 @@ use uuid::Uuid;
 pub use self::error::StoreError;
 pub use self::handlers::{Leftovers, RecordedHandler, ServedHandler};
 pub use self::settlement::{Failure, NewDeadLetter, Outcome, Place, Settlement, Unroutable};
-use crate::publish::HandlerRoute;
+use crate::publish::{HandlerRoute, PoolId};
 mod error;
 mod handlers;
 mod settlement;
@@ -237,6 +242,9 @@ pub struct Heartbeat {
     pub lanes: Option<Vec<u16>>,
     /// True if the relay may take free shards, up to its fair share.
     pub claim: bool,
+    /// True if it publishes, and does not only call handlers. From then on the outbox is one that
+    /// is published, and relays that only call handlers are refused.
+    pub publishes: bool,
     /// The handlers that it serves.
     pub handlers: Vec<ServedHandler>,
     /// Shards of its own that it may hand over, because none of their events is in flight. Those
@@ -252,9 +260,9 @@ pub struct Holdings {
     pub leases: Vec<Lease>,
     /// The shards claimed now from a relay that died: some of their events may be published twice.
     pub taken_over: Vec<ShardId>,
-    /// The number of shards that the relay still holds above its fair share: it should stop working
-    /// on that many, and report them as idle next time.
-    pub surplus: usize,
+    /// The lanes of which the relay still holds more shards than its fair share: it should stop
+    /// working on that many of each, and report them as idle next time.
+    pub surplus: Vec<Surplus>,
     /// Shards outside of the recorded sharding that hold events: some process writes by another
     /// sharding. Any relay claims them, above its fair share.
     pub stray: Vec<ShardId>,
@@ -263,6 +271,15 @@ pub struct Holdings {
     /// The time of the store's clock, by which delays and deadlines are kept. `None` from a store
     /// without a clock.
     pub now: Option<DateTime<Utc>>,
+}
+
+/// The number of shards of a lane that a relay holds above its fair share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surplus {
+    /// The shards of the lane.
+    pub lane: Range<ShardId>,
+    /// The number of shards to hand over, at least 1.
+    pub shards: usize,
 }
 
 /// The published rows to remove.
@@ -313,6 +330,12 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
         self
     }
 
+    /// The pool of connections that the store uses; `None` for a store without one, or if others
+    /// may share it.
+    fn pool(&self) -> Option<PoolId> {
+        None
+    }
+
     /// Reads the sharding of the outbox, and records it at the first use.
     ///
     /// # Errors
@@ -322,6 +345,16 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// The shards may be recorded or not. Calling it again records what is missing.
     fn open(&self) -> impl Future<Output = Result<Sharding, StoreError>> + Send;
+
+    /// True if a relay has published from this outbox: one that only calls handlers would finish
+    /// events that have to be published.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
+    fn is_published(&self) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Records the handlers of a process that starts, after it has opened the store and before its
     /// first heartbeat.
@@ -335,23 +368,6 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
         &self,
         handlers: &[HandlerRoute],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Removes the record of a handler: no later event is routed to it. Events that are held for it
-    /// become what those of an unknown destination become, unless it is recorded again. `None` if
-    /// it is not recorded.
-    ///
-    /// A process that serves the handler records it again when it starts: remove the handler from
-    /// every release that runs first.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    ///
-    /// # Cancel safety
-    /// A dropped call has happened as a whole or not at all.
-    fn retire_handler(
-        &self,
-        name: &str,
-    ) -> impl Future<Output = Result<Option<Leftovers>, StoreError>> + Send;
 
     /// Returns the rows that are held and the dead letters, by the name of their route and in its
     /// order. A relay asks once after its start, and warns of names that nothing has any more. It

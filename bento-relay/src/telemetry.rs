@@ -53,7 +53,8 @@ pub const LATE_WAVES: &str = "bento_late_waves_total";
 /// Counter: events that are held because the relay has no rule or destination for them, by `route`:
 /// the unknown name, or `unroutable`. Each counts once, by the first relay.
 pub const UNROUTABLE_EVENTS: &str = "bento_unroutable_events_total";
-/// Counter: events that every matching rule left out of its sample.
+/// Counter: events that every matching rule left out of its sample, and domain events where every
+/// rule is for integration events.
 pub const FILTERED_EVENTS: &str = "bento_filtered_events_total";
 /// Histogram: seconds that a publisher took for a batch, by `destination`.
 pub const PUBLISH_SECONDS: &str = "bento_publish_seconds";

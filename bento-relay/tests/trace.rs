@@ -13,6 +13,8 @@ use bento_relay::route::Router;
 use bento_relay::{MemoryStore, Relay};
 use tracing_subscriber::fmt::format::FmtSpan;
 
+#[path = "../../bento-testkit/tests/logs/each_time.rs"]
+mod each_time;
 #[cfg(feature = "opentelemetry")]
 #[path = "trace/hop.rs"]
 mod hop;
@@ -38,7 +40,9 @@ struct Scene {
 }
 
 impl Scene {
+    /// Comes first in each test, before anything that logs.
     fn new() -> Self {
+        each_time::ask_each_time();
         Self {
             store: MemoryStore::default(),
             broker: MemoryPublisher::new(),

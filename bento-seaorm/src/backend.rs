@@ -17,12 +17,14 @@ mod missing;
 
 use std::fmt;
 
+use bento_relay::publish::PoolId;
+
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DatabaseConnection, DbBackend, TransactionOptions};
 
 pub(crate) use self::errors::{
     database_error, is_aborted, is_disconnection, is_lost, is_read_only, is_refusal,
-    is_rolled_back, is_transient, is_unfit,
+    is_rolled_back, is_serialization_failure, is_transient, is_unfit,
 };
 pub(crate) use self::missing::{MissingSchema, MissingTable, missing_schema, missing_table};
 #[cfg(feature = "mysql")]
@@ -76,6 +78,12 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
 
     /// True if the same transaction may succeed when it is repeated.
     fn is_transient(&self, error: &dyn DatabaseError) -> bool;
+
+    /// True if a transaction at a higher isolation level has lost to another one that has written
+    /// the same row.
+    fn is_serialization_failure(&self, _error: &dyn DatabaseError) -> bool {
+        false
+    }
 
     /// True if the connection ends with this error.
     fn is_disconnection(&self, _error: &dyn DatabaseError) -> bool {
@@ -204,16 +212,26 @@ pub(crate) fn pool_size(db: &DatabaseConnection) -> u32 {
 /// The most connections that a pool may have; `None` for SQLite, which writes with one at a time
 /// however many there are.
 pub(crate) fn max_connections(db: &DatabaseConnection) -> Option<u32> {
+    of_pool(db).map(|(most, _)| most)
+}
+
+/// The identity of the pool; `None` for SQLite.
+pub(crate) fn pool(db: &DatabaseConnection) -> Option<PoolId> {
+    of_pool(db).map(|(_, pool)| pool)
+}
+
+/// The most connections of the pool, and its identity: clones of a pool share its options.
+fn of_pool(db: &DatabaseConnection) -> Option<(u32, PoolId)> {
     match &db.inner {
         #[cfg(feature = "postgres")]
         sea_orm::DatabaseConnectionType::SqlxPostgresPoolConnection(_) => {
-            let pool = db.get_postgres_connection_pool();
-            Some(pool.options().get_max_connections())
+            let options = db.get_postgres_connection_pool().options();
+            Some((options.get_max_connections(), PoolId::of(options)))
         }
         #[cfg(feature = "mysql")]
         sea_orm::DatabaseConnectionType::SqlxMySqlPoolConnection(_) => {
-            let pool = db.get_mysql_connection_pool();
-            Some(pool.options().get_max_connections())
+            let options = db.get_mysql_connection_pool().options();
+            Some((options.get_max_connections(), PoolId::of(options)))
         }
         _ => None,
     }

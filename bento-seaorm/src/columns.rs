@@ -5,13 +5,15 @@ use std::mem::take;
 use std::sync::LazyLock;
 
 use bento_core::envelope::Envelope;
+use bento_core::event::EventKind;
 use bento_core::limits;
 use bento_core::outbox::OutboxEntry;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sea_orm::Value;
 
-/// A column of an event in the outbox, the held rows, the dead letters and the published rows.
+/// A column of an event in the outbox, the held rows, the dead letters, the published rows and,
+/// unless it is about delivery, the event store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     pub(crate) name: &'static str,
@@ -20,6 +22,8 @@ pub(crate) struct Column {
     pub(crate) is_optional: bool,
     /// True if the view of status shows the column.
     is_in_status: bool,
+    /// True if the event store has the column too.
+    pub(crate) is_stored: bool,
     /// Moves the value out of an envelope. None is taken twice.
     take: fn(&mut Envelope) -> Value,
     /// Compares two envelopes; `None` where the events of one flush rarely have the same value.
@@ -39,7 +43,7 @@ pub(crate) enum Kind {
 }
 
 /// The columns in the order in which they are written and read, behind `shard`.
-pub(crate) const COLUMNS: [Column; 16] = [
+pub(crate) const COLUMNS: [Column; 17] = [
     column("event_id", Kind::Uuid, |event| {
         Value::Uuid(Some(*event.event_id.as_uuid()))
     }),
@@ -51,6 +55,14 @@ pub(crate) const COLUMNS: [Column; 16] = [
         Value::Int(Some(event.schema_version.cast_signed()))
     })
     .shared(|one, other| one.schema_version == other.schema_version),
+    column("kind", Kind::Text(16), |event| {
+        // A domain event has none.
+        let is_domain = event.kind == EventKind::Domain;
+        text((!is_domain).then(|| event.kind.to_string()))
+    })
+    .optional()
+    .not_stored()
+    .shared(|one, other| one.kind == other.kind),
     column("aggregate_type", Kind::Text(190), |event| {
         Value::String(Some(take(&mut event.aggregate_type).into_owned()))
     })
@@ -71,17 +83,20 @@ pub(crate) const COLUMNS: [Column; 16] = [
     .shared(|one, other| one.tenant_id == other.tenant_id),
     column("topic", Kind::Text(255), |event| text(event.topic.take()))
         .optional()
+        .not_stored()
         .shared(|one, other| one.topic == other.topic),
     column("routing_key", Kind::Text(255), |event| {
         text(event.routing_key.take())
     })
     .optional()
+    .not_stored()
     .shared(|one, other| one.routing_key == other.routing_key),
     column("routing", Kind::Bytes, |event| {
         bytes(take(&mut event.routing))
     })
     .optional()
     .shared(|one, other| one.routing == other.routing)
+    .not_stored()
     .not_in_status(),
     column("routing_version", Kind::Int, |event| {
         // No routing has version 0.
@@ -89,6 +104,7 @@ pub(crate) const COLUMNS: [Column; 16] = [
     })
     .optional()
     .shared(|one, other| one.routing_version == other.routing_version)
+    .not_stored()
     .not_in_status(),
     column("occurred_at", Kind::Time, |event| {
         Value::ChronoDateTimeUtc(Some(event.occurred_at))
@@ -120,6 +136,55 @@ static LIST: LazyLock<String> = LazyLock::new(|| COLUMNS.map(|column| column.nam
 /// The names of [`COLUMNS`] as SQL, with commas between them.
 pub(crate) fn list() -> &'static str {
     &LIST
+}
+
+/// The columns of the event store.
+fn stored() -> impl Iterator<Item = &'static Column> {
+    COLUMNS.iter().filter(|column| column.is_stored)
+}
+
+/// The number of the columns of the event store.
+pub(crate) const STORED: usize = {
+    let (mut place, mut number) = (0, 0);
+    while place < COLUMNS.len() {
+        number += COLUMNS[place].is_stored as usize;
+        place += 1;
+    }
+    number
+};
+
+/// The names of the columns of the event store, with commas between them.
+static STORED_LIST: LazyLock<String> = LazyLock::new(|| {
+    stored()
+        .map(|column| column.name)
+        .collect::<Vec<_>>()
+        .join(", ")
+});
+
+/// The names of the columns of the event store as SQL, with commas between them.
+pub(crate) fn stored_list() -> &'static str {
+    &STORED_LIST
+}
+
+/// The columns of the event store in a CREATE TABLE, a line each. Each event has a number there.
+pub(crate) fn stored_definitions(sql_type: impl Fn(Kind) -> String, null: &str) -> String {
+    let line = |column: &Column| {
+        let is_optional = column.is_optional && column.name != "sequence";
+        let null = if is_optional { null } else { " NOT NULL" };
+        format!("\n    {} {}{null}", column.name, sql_type(column.kind))
+    };
+    stored().map(line).collect::<Vec<_>>().join(",")
+}
+
+/// The parameters of one row of the event store. `time` makes that of a time.
+pub(crate) fn stored_values(
+    mut event: Envelope,
+    time: impl Fn(DateTime<Utc>) -> Value,
+) -> impl Iterator<Item = Value> {
+    stored().map(move |column| match column.take(&mut event) {
+        Value::ChronoDateTimeUtc(Some(at)) => time(at),
+        value => value,
+    })
 }
 
 /// The place of a column in [`COLUMNS`]. A wrong name does not compile.
@@ -186,6 +251,9 @@ pub(crate) fn in_status(id: impl Fn(&str) -> String, json: impl Fn(&str) -> Stri
                 )
             }
             Kind::Bytes => format!("{} AS {name}", json(name)),
+            Kind::Text(_) if name == "kind" => {
+                format!("COALESCE(kind, '{}') AS kind", EventKind::Domain)
+            }
             _ => name.to_owned(),
         }
     };
@@ -226,6 +294,11 @@ impl Column {
         self
     }
 
+    const fn not_stored(mut self) -> Self {
+        self.is_stored = false;
+        self
+    }
+
     const fn not_in_status(mut self) -> Self {
         self.is_in_status = false;
         self
@@ -239,6 +312,7 @@ const fn column(name: &'static str, kind: Kind, take: fn(&mut Envelope) -> Value
         kind,
         is_optional: false,
         is_in_status: true,
+        is_stored: true,
         take,
         is_same: None,
     }

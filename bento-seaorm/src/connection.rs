@@ -1,5 +1,6 @@
 //! The connection whose transactions carry an outbox.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use bento_core::outbox::Sharding;
 use bento_core::pending;
 use bento_core::unit_of_work::UnitOfWork;
 use bento_relay::Wake;
+use bento_relay::publish::PoolId;
 use bento_relay::telemetry;
 use bento_relay::tenant::TenantPolicy;
 use sea_orm::{
@@ -276,10 +278,19 @@ impl OutboxConnection {
         &self,
         options: TransactionOptions,
     ) -> Result<OutboxTransaction, Error> {
+        let options = backend::to_begin(self.inner.get_database_backend(), options);
+        self.begin_first(options, None).await
+    }
+
+    /// Begins a transaction, and runs its first statements in one round trip.
+    pub(crate) async fn begin_first(
+        &self,
+        options: TransactionOptions,
+        first: Option<Cow<'static, str>>,
+    ) -> Result<OutboxTransaction, Error> {
         self.warn_inside_own_scope();
         self.settings.ask()?;
-        let options = backend::to_begin(self.inner.get_database_backend(), options);
-        let transaction = session::begin(self.inner(), options, None).await?;
+        let transaction = session::begin(self.inner(), options, first).await?;
         Ok(self.adopt(transaction))
     }
 
@@ -406,6 +417,17 @@ impl OutboxConnection {
     #[doc(hidden)]
     pub fn pool_size(&self) -> Option<u32> {
         backend::max_connections(self.inner())
+    }
+
+    /// The prefix and the schema of the tables of Bento.
+    pub fn table_prefix(&self) -> &TablePrefix {
+        self.tables().prefix()
+    }
+
+    /// The identity of the pool; `None` for SQLite.
+    #[doc(hidden)]
+    pub fn pool(&self) -> Option<PoolId> {
+        backend::pool(self.inner())
     }
 
     fn warn_inside_own_scope(&self) {

@@ -16,6 +16,7 @@ use bento_relay::store::StoreError;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use uuid::Uuid;
 
+pub(crate) use self::removal::replay_in;
 use self::removal::{Fate, removed};
 use crate::dialect::{Dialect, Sql, binds};
 use crate::relay_store::{OutboxStore, store_error};
@@ -135,7 +136,7 @@ impl OutboxStore {
 }
 
 /// Locks the dead letters of a shard until the transaction ends, and tells its relay of the change.
-async fn lock_shard(
+pub(crate) async fn lock_shard(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,

@@ -18,14 +18,16 @@ mod view;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bento_core::outbox::{OutboxEntry, ShardId};
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, Value};
+use uuid::Uuid;
 
 pub(crate) use self::renewal::{Horizon, Renewal, Renewed};
-pub(crate) use self::sql::{Bind, Sql, after, any_of, before, binds, marks};
+pub(crate) use self::sql::{Bind, Sql, after, any_of, any_of_ids, before, binds, in_list, marks};
 
 #[cfg(feature = "mysql")]
 use crate::backend::MySql;
@@ -37,6 +39,7 @@ use crate::backend::{Backend, UnsupportedBackend, database_error};
 use crate::columns::{PARAMETERS, row_values};
 use crate::error::Error;
 use crate::session::{Shielded, StoreTransaction};
+use crate::stream::{Head, PageOf};
 use crate::tables::Tables;
 
 /// The SQL of a back end.
@@ -47,6 +50,11 @@ pub(crate) trait Dialect: Backend {
 
     /// The statements that drop everything that [`create_schema`](Self::create_schema) creates.
     fn drop_schema(&self, tables: &Tables) -> Vec<String>;
+
+    /// Every table of one side, in the order in which they can be dropped.
+    fn all_tables<'a>(&self, tables: &'a Tables) -> Vec<&'a str> {
+        tables.all()
+    }
 
     /// The statement that lets one process at a time migrate a schema, or the default schema of the
     /// session. It answers with 1 in the first column when the lock is held.
@@ -64,17 +72,34 @@ pub(crate) trait Dialect: Backend {
     /// The limits of one INSERT.
     fn insert_limits(&self) -> InsertLimits;
 
+    /// The query for the largest number of bytes that a statement may have, where the server has a
+    /// setting for it: it ends the connection at a larger one, instead of an answer.
+    fn largest_statement(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The end of an INSERT into a table that skips a row whose key exists.
     fn or_leave(&self, table: &str, key: &[&str]) -> String;
 
-    /// The end of an INSERT whose answer tells if the key existed: no row is affected then, or
-    /// [`is_duplicate`](Self::is_duplicate) is true for the error, after which the transaction goes
-    /// on.
-    fn or_tell(&self, table: &str, key: &[&str]) -> String {
-        self.or_leave(table, key)
+    /// The end of an INSERT that writes these columns, in this order, into a row whose key exists,
+    /// if the condition holds for it; else the row is left. With
+    /// [`returning`](Self::returning) the INSERT answers with the rows that it has written.
+    fn or_replace_if(
+        &self,
+        _table: &str,
+        key: &[&str],
+        columns: &[&str],
+        condition: &str,
+    ) -> String {
+        let key = key.join(", ");
+        let set = columns
+            .iter()
+            .map(|column| format!("{column} = excluded.{column}"));
+        let set = set.collect::<Vec<_>>().join(", ");
+        format!(" ON CONFLICT ({key}) DO UPDATE SET {set} WHERE {condition}")
     }
 
-    /// True for the error of an INSERT with [`or_tell`](Self::or_tell) if the key existed.
+    /// True for the error of an INSERT if the key existed and the transaction goes on.
     fn is_duplicate(&self, _error: &DbErr) -> bool {
         false
     }
@@ -100,6 +125,39 @@ pub(crate) trait Dialect: Backend {
         })
     }
 
+    /// One statement that raises the head of an aggregate and, if it did, writes the entries to the
+    /// outbox and the events among them to the store; returns the entries where the back end needs
+    /// several. It has written no row if the head is another one.
+    ///
+    /// # Errors
+    /// The entries.
+    fn append(
+        &self,
+        _tables: &Tables,
+        _head: &Head,
+        entries: Vec<OutboxEntry>,
+    ) -> Result<Statement, Vec<OutboxEntry>> {
+        Err(entries)
+    }
+
+    /// True if an append notes its events in the log of all events, because the database says
+    /// nothing of the order of commits.
+    fn logs_events(&self) -> bool {
+        false
+    }
+
+    /// True if positions are not in the order of the commits, and all events are read as
+    /// differences of snapshots of the database.
+    fn reads_differences(&self) -> bool {
+        false
+    }
+
+    /// The query for a page of events by their positions: the position, then the event. Where
+    /// [differences](Self::reads_differences) are read, the later snapshot and a flag stand before
+    /// them: the flag is true if a snapshot or an event is of another server. Without an event the
+    /// answer is one row then, whose position is NULL.
+    fn page_of_events(&self, page: PageOf<'_>) -> Statement;
+
     /// The time now, by the database's clock.
     fn now(&self) -> &'static str;
 
@@ -119,6 +177,11 @@ pub(crate) trait Dialect: Backend {
     /// Appends a test if the expression before it is one of the numbers. The text does not depend
     /// on how many there are.
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>);
+
+    /// As [`one_of`](Self::one_of), for ids.
+    fn one_of_ids(&self, ids: Vec<Uuid>, sql: &mut String, values: &mut Vec<Value>) {
+        in_list(ids, sql, values);
+    }
 
     /// The text of a DELETE of a limited number of rows. `rows` are the clauses that a SELECT of
     /// them has after its table.
@@ -171,6 +234,18 @@ pub(crate) trait Dialect: Backend {
     /// none.
     fn prepare_relay_transaction(&self) -> Option<&'static str> {
         None
+    }
+
+    /// The first statements of a handler's transaction, in one round trip: it ends by itself when
+    /// its session is idle for longer than this, because its process is frozen. `None` where the
+    /// database has no such limit.
+    fn prepare_handler_transaction(&self, _idle: Duration) -> Option<String> {
+        None
+    }
+
+    /// The options of a handler's transactions.
+    fn handler_transaction(&self) -> TransactionOptions {
+        self.relay_transaction()
     }
 
     /// Warns if the connection's commits do not wait for the disk, where the relay cannot change

@@ -1,15 +1,19 @@
 //! The errors between a raised event and its row, and their way through SeaORM's own traits.
 
+mod transaction;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bento_core::EventId;
+use bento_core::event_sourced::StreamFault;
 use bento_core::outbox::Sharding;
 use bento_core::saving::SavingError;
 use bento_core::unit_of_work::{FlushError, FrameError};
 use bento_relay::tenant::Refused;
 use sea_orm::{DbBackend, DbErr};
 
+pub use self::transaction::TransactionError;
 use crate::backend::{self, Backend, MissingTable, UnsupportedBackend};
 use crate::tables::Tables;
 
@@ -49,16 +53,69 @@ pub enum Error {
     },
     /// Another transaction has changed an aggregate with a version since it was loaded.
     #[error(
-        "{aggregate_type} `{id}` was changed by another transaction: it is no longer at version \
-         {expected}; load it again and repeat the transaction, as `transaction_retrying` does"
+        "{aggregate_type} `{id}` was changed by another transaction: expected version {expected}, \
+         found {}; load it again and repeat the transaction, as `transaction_retrying` does",
+        Found(*.actual)
     )]
     Conflict {
         /// The type of the aggregate.
         aggregate_type: &'static str,
-        /// The primary key, its columns joined by `:`.
+        /// The primary key, its columns joined by `:`; for an event-sourced aggregate its key.
         id: String,
         /// The version that it was loaded with.
         expected: i64,
+        /// The version in the database, 0 for an aggregate without events; `None` where the
+        /// database has refused the statement without telling it.
+        actual: Option<i64>,
+        /// The database's refusal, at a higher isolation level than READ COMMITTED.
+        source: Option<Box<DbErr>>,
+    },
+    /// The stored events of an aggregate are not what it can be made of.
+    #[error("{aggregate_type} `{id}` cannot be made of its stored events")]
+    Stream {
+        /// The type of the aggregate.
+        aggregate_type: &'static str,
+        /// The key of the aggregate.
+        id: String,
+        /// The fault, with the way out.
+        #[source]
+        fault: Box<StreamFault>,
+    },
+    /// An event that was to be stored has the id of a stored event. Nothing was written.
+    #[error(
+        "{aggregate_type} `{id}` cannot be saved: an event with the id of one of its new events \
+         ({}) is stored already; if the caller chose the id, the command was carried out before",
+        .event_ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    AlreadyStored {
+        /// The type of the aggregate.
+        aggregate_type: &'static str,
+        /// The key of the aggregate.
+        id: String,
+        /// The ids of the events that were to be stored.
+        event_ids: Vec<EventId>,
+        /// The database's refusal.
+        source: Box<DbErr>,
+    },
+    /// An event-sourced aggregate has no id to store its events under.
+    #[error(
+        "{aggregate_type} cannot be saved: its id is empty; give it one before the first event, \
+         like `Uuid::now_v7()`"
+    )]
+    NoKey {
+        /// The type of the aggregate.
+        aggregate_type: &'static str,
+    },
+    /// An event-sourced aggregate with a row of its own was to be stored without an event.
+    #[error(
+        "{aggregate_type} `{id}` cannot be stored: it has no event, and an event-sourced aggregate \
+         begins with one; raise it before the first `save`"
+    )]
+    NoEvents {
+        /// The type of the aggregate.
+        aggregate_type: &'static str,
+        /// The key of the aggregate.
+        id: String,
     },
     /// The version field of an aggregate cannot hold the next version.
     #[error(
@@ -293,7 +350,24 @@ impl Error {
             | Self::Aborted { source }
             | Self::ConnectionLost { source }
             | Self::CommitUnclear { source } => Some(source),
+            Self::AlreadyStored { source, .. }
+            | Self::Conflict {
+                source: Some(source),
+                ..
+            } => Some(source),
             _ => None,
+        }
+    }
+}
+
+/// A version as a text reads it.
+struct Found(Option<i64>);
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(version) => version.fmt(f),
+            None => f.write_str("another one"),
         }
     }
 }
@@ -376,95 +450,5 @@ fn carry(error: Error) -> DbErr {
         from,
         into,
         source: Arc::new(error),
-    }
-}
-
-/// A closure given to `transaction` failed, or the transaction around it.
-#[derive(Debug)]
-pub enum TransactionError<E> {
-    /// Beginning, flushing or committing failed.
-    Connection(Error),
-    /// The closure returned an error; the transaction is rolled back.
-    Transaction(E),
-}
-
-impl<E: From<Error>> TransactionError<E> {
-    /// The closure's error, or the transaction's as one: for a service whose own error has a
-    /// variant for [`Error`].
-    ///
-    /// ```
-    /// # use bento_seaorm::{Error, OutboxConnection};
-    /// #[derive(Debug)]
-    /// enum AppError {
-    ///     Outbox(Error),
-    ///     SoldOut,
-    /// }
-    ///
-    /// impl From<Error> for AppError {
-    ///     fn from(error: Error) -> Self {
-    ///         Self::Outbox(error)
-    ///     }
-    /// }
-    ///
-    /// async fn order(db: &OutboxConnection) -> Result<(), AppError> {
-    ///     let ordered = db.transaction_async(async |_tx| Err(AppError::SoldOut)).await;
-    ///     ordered.map_err(|error| error.flatten())
-    /// }
-    /// ```
-    pub fn flatten(self) -> E {
-        match self {
-            Self::Connection(error) => error.into(),
-            Self::Transaction(error) => error,
-        }
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for TransactionError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connection(error) => error.fmt(f),
-            Self::Transaction(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<E: std::error::Error + 'static> std::error::Error for TransactionError<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Connection(error) => error.source(),
-            Self::Transaction(error) => error.source(),
-        }
-    }
-}
-
-impl<E> From<Error> for TransactionError<E> {
-    fn from(error: Error) -> Self {
-        Self::Connection(error)
-    }
-}
-
-impl<E> From<TransactionError<E>> for sea_orm::TransactionError<E> {
-    fn from(error: TransactionError<E>) -> Self {
-        match error {
-            TransactionError::Connection(error) => Self::Connection(error.into()),
-            TransactionError::Transaction(error) => Self::Transaction(error),
-        }
-    }
-}
-
-impl From<TransactionError<DbErr>> for DbErr {
-    fn from(error: TransactionError<DbErr>) -> Self {
-        match error {
-            TransactionError::Connection(error) => error.into(),
-            TransactionError::Transaction(error) => error,
-        }
-    }
-}
-
-impl From<TransactionError<Error>> for Error {
-    fn from(error: TransactionError<Error>) -> Self {
-        match error {
-            TransactionError::Connection(error) | TransactionError::Transaction(error) => error,
-        }
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::dialect::Sql;
 use crate::outbox::meta;
-use crate::relay_store::{OutboxStore, lanes_of, sharding_error, store_error};
+use crate::relay_store::{OutboxStore, lanes_of, served_at, sharding_error, store_error};
 
 impl Inspect for OutboxStore {
     async fn counts(&self) -> Result<StatusCounts, StoreError> {
@@ -76,7 +76,8 @@ impl Inspect for OutboxStore {
     }
 
     async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
-        let select = "SELECT id, lanes, {micros_until expires_at} FROM {relay} ORDER BY id";
+        let select =
+            "SELECT id, lanes, {micros_until expires_at}, handlers FROM {relay} ORDER BY id";
         Ok(self
             .read(select, relay_at)
             .await?
@@ -181,9 +182,11 @@ fn lease_at(row: &QueryResult) -> Result<LeaseState, DbErr> {
 fn relay_at(row: &QueryResult) -> Result<Option<RelayState>, DbErr> {
     let left: i64 = row.try_get_by_index(2)?;
     let lanes: Option<String> = row.try_get_by_index(1)?;
+    let served = served_at(row, 3)?;
     let state = RelayState {
         relay: RelayId(row.try_get_by_index(0)?),
         lanes: lanes.as_deref().map(lanes_of),
+        handlers: served.into_iter().map(|handler| handler.name).collect(),
         expires_in: Duration::from_micros(left.max(0).cast_unsigned()),
     };
     Ok((left > 0).then_some(state))

@@ -46,13 +46,14 @@ use sea_orm::{
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait, MigratorTraitSelf};
 
+use self::create_tables::CreateTables;
 use crate::backend::{self, MissingSchema};
 use crate::dialect::{self, Dialect};
 use crate::error::Error;
 use crate::session::{self, Shielded};
 use crate::tables::{TablePrefix, Tables};
 
-mod create_outbox;
+mod create_tables;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -65,9 +66,10 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
 /// Bento's migrations, in order, for a prefix of your own. Their names contain it with its schema,
 /// so several outboxes fit into one database, and into one migrator.
 pub fn migrations_with(prefix: TablePrefix) -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(create_outbox::CreateOutbox::new(Tables::new(
-        prefix,
-    )))]
+    let tables = Tables::new(prefix);
+    let sides = [tables.clone(), tables.inbox(), tables.events()];
+    let create = |tables| Box::new(CreateTables::new(tables)) as Box<dyn MigrationTrait>;
+    sides.map(create).into()
 }
 
 /// Brings Bento's tables up to date, for an application without migrations of its own.
@@ -123,7 +125,11 @@ pub async fn migrate_with(db: &DatabaseConnection, prefix: TablePrefix) -> Resul
         return Ok(());
     }
     in_turn(db, schema, move |connection| {
-        Box::pin(async move { create_outbox::create(connection, &tables).await })
+        Box::pin(async move {
+            create_tables::create(connection, &tables).await?;
+            create_tables::create(connection, &tables.inbox()).await?;
+            create_tables::create(connection, &tables.events()).await
+        })
     })
     .await
 }
@@ -221,14 +227,18 @@ async fn lock(
         .ok_or_else(|| DbErr::Migration(reason.to_owned()))
 }
 
-/// True if every table and the view exist. It costs one statement if they do.
+/// True if every table and view exists. It costs one statement if they do.
 async fn is_whole(db: &DatabaseConnection, tables: &Tables) -> Result<bool, Error> {
     let backend = db.get_database_backend();
-    let mut selects = tables
-        .all()
-        .map(|table| format!("SELECT 1 FROM {table} WHERE 1 = 0"))
-        .to_vec();
-    selects.push(format!("SELECT 1 FROM {} WHERE 1 = 0", tables.status()));
+    let dialect = dialect::of(backend)?;
+    let (inbox, events) = (tables.inbox(), tables.events());
+    let views = [tables.status(), inbox.status()];
+    let all = [tables, &inbox, &events]
+        .into_iter()
+        .flat_map(|side| dialect.all_tables(side))
+        .chain(views);
+    let selects = all.map(|table| format!("SELECT 1 FROM {table} WHERE 1 = 0"));
+    let selects: Vec<_> = selects.collect();
     match Shielded::new(db.clone())
         .query_all_raw(Statement::from_string(backend, selects.join(" UNION ALL ")))
         .await

@@ -166,6 +166,28 @@ impl OutboxWriter {
         Ok(known)
     }
 
+    /// Writes the entries in their order, except those whose id is in the table: one INSERT, ⌈n /
+    /// limit⌉ beyond the limit of the back end. It does not look further.
+    ///
+    /// # Errors
+    /// [`Error::NotMigrated`] without the table, else what the database says.
+    pub(crate) async fn write_unless_there<C: ConnectionTrait>(
+        &self,
+        connection: &C,
+        entries: Vec<OutboxEntry>,
+    ) -> Result<(), Error> {
+        let backend = connection.get_database_backend();
+        let dialect = dialect::of(backend)?;
+        let values = |rows| self.insert_sql(dialect, rows);
+        let end = dialect.or_leave(self.tables.outbox(), &["event_id"]);
+        for chunk in Chunks::new(entries, dialect.insert_limits()) {
+            let statement = dialect.insert(&self.tables, chunk, &end, &values);
+            let written = connection.execute_raw(statement).await;
+            written.map_err(|error| Error::from_statement(backend, error))?;
+        }
+        Ok(())
+    }
+
     fn insert_sql(&self, dialect: &dyn Dialect, rows: usize) -> String {
         let build = || {
             format!(
@@ -196,13 +218,13 @@ fn warn_of_clock(before: ClockOffset, now: ClockOffset) {
 }
 
 /// Splits entries into parts that fit into one statement.
-struct Chunks {
+pub(crate) struct Chunks {
     rest: Vec<OutboxEntry>,
     limits: InsertLimits,
 }
 
 impl Chunks {
-    fn new(entries: Vec<OutboxEntry>, limits: InsertLimits) -> Self {
+    pub(crate) fn new(entries: Vec<OutboxEntry>, limits: InsertLimits) -> Self {
         Self {
             rest: entries,
             limits,

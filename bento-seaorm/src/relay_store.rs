@@ -27,6 +27,7 @@ mod one_by_one;
 mod pauses;
 mod poll;
 mod published;
+mod publishing;
 mod retry_now;
 mod salvage;
 mod scan;
@@ -36,9 +37,10 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_relay::publish::HandlerRoute;
+use bento_relay::publish::{HandlerRoute, PoolId};
 use bento_relay::store::{
     Advance, Advanced, Heartbeat, Holdings, Leftovers, Prune, RelayId, RelayStore, StoreError,
 };
@@ -46,9 +48,16 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 pub(crate) use self::errors::{StoreFailure, retrying, sharding_error, store_error};
 use self::handlers::OwnHandlers;
+pub(crate) use self::handlers::{
+    RECORDED, Recording, leftovers, living_relays, read as read_handlers, recorded_at, served_at,
+};
 pub(crate) use self::held::{park_or_promote, stream_of};
 pub(crate) use self::leases::lanes_of;
 use self::memory::Memory;
+pub(crate) use self::publishing::forget as forget_publishers;
+pub(crate) use self::salvage::DeadLetterRow;
+pub(crate) use self::settle::storable;
+use crate::backend;
 use crate::dialect::{self, Dialect};
 use crate::outbox::meta::{self, Expected};
 use crate::session::{self, Shielded, StoreTransaction};
@@ -131,11 +140,31 @@ impl OutboxStore {
         }
     }
 
+    /// Makes a store on the inbox with the default prefix: the events that consumers have received,
+    /// for the relay that hands them to handlers, and for operators.
+    ///
+    /// ```no_run
+    /// # use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters};
+    /// # use bento_seaorm::OutboxStore;
+    /// # async fn look(db: sea_orm::DatabaseConnection) -> Result<(), bento_relay::StoreError> {
+    /// let received = OutboxStore::inbox(db);
+    /// let dead = received.list(&DeadLetterQuery::default()).await?;
+    /// # let _ = dead; Ok(()) }
+    /// ```
+    pub fn inbox(db: DatabaseConnection) -> Self {
+        let backend = db.get_database_backend();
+        Self {
+            tables: Arc::new(Tables::of_inbox(TablePrefix::default()).on(backend)),
+            ..Self::new(db)
+        }
+    }
+
     /// Sets the table prefix, and the schema if it names one. On SQLite every call is refused if a
     /// schema is named.
     #[must_use]
     pub fn with_table_prefix(mut self, prefix: TablePrefix) -> Self {
-        self.tables = Arc::new(Tables::new(prefix).on(self.db.get_database_backend()));
+        let tables = self.tables.with_prefix(prefix);
+        self.tables = Arc::new(tables.on(self.db.get_database_backend()));
         self
     }
 
@@ -172,16 +201,30 @@ impl OutboxStore {
         &self.tables
     }
 
+    pub(crate) fn expected(&self) -> &Expected {
+        &self.expected
+    }
+
     /// Begins a transaction at READ COMMITTED that commits durably.
     pub(crate) async fn begin(
         &self,
     ) -> Result<(StoreTransaction, &'static dyn Dialect), StoreFailure> {
+        self.begin_until(None).await
+    }
+
+    /// Begins such a transaction. The database ends it when its session is idle for longer than
+    /// this, where it has such a limit.
+    pub(crate) async fn begin_until(
+        &self,
+        idle: Option<Duration>,
+    ) -> Result<(StoreTransaction, &'static dyn Dialect), StoreFailure> {
         self.check_owner().await?;
         let dialect = self.dialect()?;
-        let (options, first) = (
-            dialect.relay_transaction(),
-            dialect.prepare_relay_transaction(),
-        );
+        let options = dialect.relay_transaction();
+        let first = dialect.prepare_relay_transaction().map(str::to_owned);
+        let limit = idle.and_then(|idle| dialect.prepare_handler_transaction(idle));
+        let first: Vec<_> = limit.into_iter().chain(first).collect();
+        let first = (!first.is_empty()).then(|| first.join("; ").into());
         let tx = session::begin(self.db.inner(), options, first).await?;
         Ok((StoreTransaction::new(tx), dialect))
     }
@@ -217,8 +260,17 @@ impl RelayStore for OutboxStore {
         self.with_application(application)
     }
 
+    /// Nothing for SQLite: a database in memory has one connection for everybody.
+    fn pool(&self) -> Option<PoolId> {
+        backend::pool(self.db.inner())
+    }
+
     async fn open(&self) -> Result<Sharding, StoreError> {
         leases::open(self).await
+    }
+
+    async fn is_published(&self) -> Result<bool, StoreError> {
+        publishing::is_recorded(self).await
     }
 
     async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
@@ -226,12 +278,8 @@ impl RelayStore for OutboxStore {
         handlers::record(self, handlers).await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
-        handlers::retire(self, name).await
-    }
-
     async fn leftovers(&self) -> Result<Vec<(Arc<str>, Leftovers)>, StoreError> {
-        handlers::leftovers(self).await
+        Ok(handlers::leftovers(self).await?.into_iter().collect())
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {

@@ -23,9 +23,28 @@ use crate::backend;
 /// | `relay` | relays that are alive | relays |
 /// | `outbox_meta` | how the outbox is divided, and when to prune again | the first flush or relay; relays that prune |
 /// | `outbox_status` | a view: one row per event | – |
+///
+/// Event-sourced aggregates have
+///
+/// | table | holds | written by |
+/// |---|---|---|
+/// | `event` | the events of event-sourced aggregates, for ever | the business transaction: INSERT only |
+/// | `event_stream` | the number of the last event of each aggregate | the business transaction |
+/// | `snapshot` | states of aggregates | whoever loads or saves one |
+/// | `event_log` | on MySQL and MariaDB: the order in which events were committed | the business transaction; readers of all events |
+/// | `event_sequencer` | on MySQL and MariaDB: the last number of that order | readers of all events |
+///
+/// The inbox has the same tables under names that begin with `inbox`
+/// ([`of_inbox`](Self::of_inbox)): `inbox`, `inbox_held`, `inbox_dead_letter`, … Both share
+/// `handled_event`. Beside them is
+///
+/// | table | holds | written by |
+/// |---|---|---|
+/// | `source` | a lease for each source of messages, and the place up to which they are stored | consumers |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
     prefix: TablePrefix,
+    side: Side,
     /// The quotation mark around the name of the schema.
     quote: char,
     outbox: String,
@@ -40,6 +59,21 @@ pub struct Tables {
     relay: String,
     meta: String,
     status: String,
+    source: String,
+    event: String,
+    event_stream: String,
+    snapshot: String,
+    event_log: String,
+    event_sequencer: String,
+}
+
+/// The direction of the events in the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Outbox,
+    Inbox,
+    /// The event store, which has no direction.
+    Events,
 }
 
 impl Tables {
@@ -47,7 +81,50 @@ impl Tables {
     /// connection write them for its database; for statements of your own on MySQL or MariaDB see
     /// [`on`](Self::on).
     pub fn new(prefix: TablePrefix) -> Self {
-        Self::quoted(prefix, '"')
+        Self::quoted(prefix, Side::Outbox, '"')
+    }
+
+    /// The tables of the inbox behind a prefix: those of events that were received.
+    ///
+    /// ```
+    /// use bento_seaorm::{TablePrefix, Tables};
+    ///
+    /// let tables = Tables::of_inbox(TablePrefix::default());
+    /// assert_eq!((tables.outbox(), tables.held()), ("bento_inbox", "bento_inbox_held"));
+    /// assert_eq!(tables.handled_event(), "bento_handled_event");
+    /// ```
+    pub fn of_inbox(prefix: TablePrefix) -> Self {
+        Self::quoted(prefix, Side::Inbox, '"')
+    }
+
+    /// The tables of the inbox behind the same prefix.
+    pub(crate) fn inbox(&self) -> Self {
+        Self::quoted(self.prefix.clone(), Side::Inbox, self.quote)
+    }
+
+    /// The tables of the outbox behind the same prefix.
+    pub(crate) fn outbox_side(&self) -> Self {
+        Self::quoted(self.prefix.clone(), Side::Outbox, self.quote)
+    }
+
+    /// The tables of the event store behind the same prefix.
+    pub(crate) fn events(&self) -> Self {
+        Self::quoted(self.prefix.clone(), Side::Events, self.quote)
+    }
+
+    /// The same tables behind another prefix.
+    pub(crate) fn with_prefix(&self, prefix: TablePrefix) -> Self {
+        Self::quoted(prefix, self.side, self.quote)
+    }
+
+    /// True for the tables of the inbox.
+    pub(crate) fn is_inbox(&self) -> bool {
+        self.side == Side::Inbox
+    }
+
+    /// True for the tables of the event store.
+    pub(crate) fn is_events(&self) -> bool {
+        self.side == Side::Events
     }
 
     /// The same tables, as this back end writes their names: only the quotes around the name of a
@@ -66,27 +143,43 @@ impl Tables {
     #[must_use]
     pub fn on(self, backend: DbBackend) -> Self {
         match backend::schema_quote(backend) {
-            Some(quote) if quote != self.quote => Self::quoted(self.prefix, quote),
+            Some(quote) if quote != self.quote => Self::quoted(self.prefix, self.side, quote),
             _ => self,
         }
     }
 
-    fn quoted(prefix: TablePrefix, quote: char) -> Self {
+    fn quoted(prefix: TablePrefix, side: Side, quote: char) -> Self {
         let name = |rest: &str| qualified(&prefix, quote, rest);
+        // The first events had one direction: some of their tables are named without it.
+        let plain = |rest: &str| match side {
+            Side::Outbox | Side::Events => name(rest),
+            Side::Inbox => name(&format!("inbox_{rest}")),
+        };
+        let directed = |rest: &str| match side {
+            Side::Outbox | Side::Events => name(&format!("outbox{rest}")),
+            Side::Inbox => name(&format!("inbox{rest}")),
+        };
         Self {
             quote,
-            outbox: name("outbox"),
-            held: name("outbox_held"),
-            dead_letter: name("dead_letter"),
-            discarded_letter: name("discarded_letter"),
-            published: name("outbox_published"),
-            paused_tenant: name("paused_tenant"),
+            side,
+            outbox: directed(""),
+            held: directed("_held"),
+            dead_letter: plain("dead_letter"),
+            discarded_letter: plain("discarded_letter"),
+            published: directed("_published"),
+            paused_tenant: plain("paused_tenant"),
             handled_event: name("handled_event"),
-            handler: name("handler"),
-            shard: name("relay_shard"),
-            relay: name("relay"),
-            meta: name("outbox_meta"),
-            status: name("outbox_status"),
+            handler: plain("handler"),
+            shard: plain("relay_shard"),
+            relay: plain("relay"),
+            meta: directed("_meta"),
+            status: directed("_status"),
+            source: name("source"),
+            event: name("event"),
+            event_stream: name("event_stream"),
+            snapshot: name("snapshot"),
+            event_log: name("event_log"),
+            event_sequencer: name("event_sequencer"),
             prefix,
         }
     }
@@ -151,19 +244,56 @@ impl Tables {
         &self.meta
     }
 
+    /// The sources of messages.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The events of event-sourced aggregates.
+    pub fn event(&self) -> &str {
+        &self.event
+    }
+
+    /// The number of the last event of each event-sourced aggregate.
+    pub fn event_stream(&self) -> &str {
+        &self.event_stream
+    }
+
+    /// The snapshots of event-sourced aggregates.
+    pub fn snapshot(&self) -> &str {
+        &self.snapshot
+    }
+
+    /// The order in which events were committed, on MySQL and MariaDB.
+    pub fn event_log(&self) -> &str {
+        &self.event_log
+    }
+
+    /// The last number of the order in which events were committed, on MySQL and MariaDB.
+    pub fn event_sequencer(&self) -> &str {
+        &self.event_sequencer
+    }
+
     /// The view with one row per event.
     pub fn status(&self) -> &str {
         &self.status
     }
 
-    /// Every table, in the order in which they can be dropped.
-    pub(crate) fn all(&self) -> [&str; 11] {
-        [
+    /// Every table of its side, in the order in which they can be dropped. The record of handled
+    /// events is of the side of the outbox, and the sources are of that of the inbox. The tables
+    /// that only one back end has are not among them.
+    pub(crate) fn all(&self) -> Vec<&str> {
+        let of_one_side = match self.side {
+            Side::Outbox => &self.handled_event,
+            Side::Inbox => &self.source,
+            Side::Events => return vec![&self.snapshot, &self.event_stream, &self.event],
+        };
+        vec![
             &self.meta,
             &self.relay,
             &self.shard,
             &self.paused_tenant,
-            &self.handled_event,
+            of_one_side,
             &self.handler,
             &self.published,
             &self.discarded_letter,
@@ -179,6 +309,25 @@ impl Tables {
         self.prefix
             .schema()
             .map(|schema| format!("{quote}{schema}{quote}"))
+    }
+
+    /// The name of the sequence of positions, where there is one.
+    #[cfg(any(feature = "postgres", test))]
+    pub(crate) fn positions(&self) -> String {
+        self.named(match self.side {
+            Side::Outbox => "outbox_position",
+            Side::Inbox => "inbox_position",
+            Side::Events => "event_position",
+        })
+    }
+
+    /// The name of the function that shows bytes as JSON, where there is one.
+    #[cfg(any(feature = "postgres", test))]
+    pub(crate) fn as_json(&self) -> String {
+        self.named(match self.side {
+            Side::Outbox | Side::Events => "as_json",
+            Side::Inbox => "inbox_as_json",
+        })
     }
 
     /// Another object behind the same prefix: a table of records, a sequence, a function.
@@ -216,14 +365,21 @@ mod tests {
     fn every_name_is_in_the_schema_in_the_quotes_of_the_back_end() {
         let prefix: TablePrefix = "Billing-EU.bento_".parse().unwrap();
         let tables = Tables::new(prefix.clone());
-        for name in tables
-            .all()
-            .into_iter()
-            .chain([tables.status(), &tables.named("as_json")])
-        {
-            assert!(name.starts_with("\"Billing-EU\".bento_"), "{name}");
-            assert!(bare(name).starts_with("bento_"), "{name}");
+        let inbox = Tables::of_inbox(prefix);
+        for side in [&tables, &inbox] {
+            for name in
+                side.all()
+                    .into_iter()
+                    .chain([side.status(), &side.as_json(), &side.positions()])
+            {
+                assert!(name.starts_with("\"Billing-EU\".bento_"), "{name}");
+                assert!(bare(name).starts_with("bento_"), "{name}");
+            }
         }
+        let shared = tables.all().iter().any(|name| inbox.all().contains(name));
+        assert!(!shared, "each table is of one side");
+        assert_eq!(tables.inbox(), inbox);
+        assert_eq!(inbox.outbox_side(), tables);
         assert_eq!(tables.clone().on(DbBackend::Postgres), tables);
         #[cfg(feature = "mysql")]
         assert_eq!(

@@ -34,6 +34,7 @@ mod closure;
 mod collected;
 mod commit;
 mod control;
+mod event_sourced;
 mod health;
 mod physical;
 mod saving;

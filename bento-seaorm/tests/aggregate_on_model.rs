@@ -7,7 +7,7 @@
     clippy::unwrap_used
 )]
 
-use bento_core::{Aggregate, domain_event};
+use bento_core::{Aggregate, EventSourced, domain_event};
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, Database, DatabaseConnection, EntityLoaderTrait,
     EntityTrait, Schema, Set,
@@ -131,6 +131,36 @@ mod classic {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+mod account {
+    use bento_core::{PendingEvents, aggregate};
+    use sea_orm::entity::prelude::*;
+
+    /// Its history beside its row.
+    #[aggregate(event_sourced, name = "account", events(super::OrderPlaced))]
+    #[sea_orm::model]
+    #[derive(Clone, Debug, Default, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "account")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub bank: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: i64,
+        #[aggregate(version)]
+        pub version: i64,
+        pub turnover: i64,
+        pub events: PendingEvents,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+
+    impl Model {
+        fn apply(&mut self, event: &AccountEvent) {
+            let AccountEvent::OrderPlaced(placed) = event;
+            self.turnover += placed.total;
+        }
+    }
+}
+
 async fn database() -> DatabaseConnection {
     let db = Database::connect("sqlite::memory:").await.unwrap();
     let schema = Schema::new(db.get_database_backend());
@@ -140,6 +170,7 @@ async fn database() -> DatabaseConnection {
         schema.create_table_from_entity(classic::Entity),
         schema.create_table_from_entity(parcel::Entity),
         schema.create_table_from_entity(item::Entity),
+        schema.create_table_from_entity(account::Entity),
     ] {
         db.execute(&table).await.unwrap();
     }
@@ -279,6 +310,28 @@ async fn a_model_with_the_attribute_of_sea_orm_above_is_one_aggregate() {
         .aggregates()
         .filter(|known| known.aggregate_type == "parcel");
     assert_eq!(parcels.count(), 1);
+}
+
+#[tokio::test]
+async fn an_event_sourced_model_is_stored_loaded_and_applies_what_it_raises() {
+    let db = database().await;
+    let active = account::ActiveModel {
+        bank: Set("acme".into()),
+        number: Set(7),
+        version: Set(1),
+        turnover: Set(3),
+    };
+    let mut account = active.insert(&db).await.unwrap();
+    account.raise(OrderPlaced { total: 4 });
+    assert_eq!(account.turnover, 7);
+    let [account::AccountEvent::OrderPlaced(_)] = account.take().try_into().unwrap();
+    let id = ("acme".to_owned(), 7);
+    assert_eq!(account::Model::key_of(&id), account.aggregate_key());
+    let mut blank = account::Model::with_id(id);
+    assert_eq!((blank.version, blank.turnover), (0, 0));
+    blank.version = 1;
+    blank.turnover = 7;
+    assert_eq!(blank, account);
 }
 
 #[test]

@@ -148,6 +148,7 @@ mod postgres {
                         ttl,
                         lanes: None,
                         claim: true,
+                        publishes: true,
                         handlers: Vec::new(),
                         idle: Vec::new(),
                     })

@@ -3,21 +3,28 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "rights/events.rs"]
+mod events;
+#[path = "rights/inbox.rs"]
+mod inbox;
 mod support;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use bento_core::{EventId, domain_event, raise_with};
+use bento_core::{Envelope, EventId, domain_event, raise_with};
 use bento_relay::Relay;
 use bento_relay::dead_letter::{
     AlertOutcome, AlertStore, Amendment, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode,
 };
+use bento_relay::handler_control::HandledAgain;
 use bento_relay::inspect::Inspect;
 use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
 use bento_relay::retry::RetryPolicy;
 use bento_relay::store::{Leftovers, Prune, RelayStore};
-use bento_seaorm::{OutboxConnection, OutboxConnectionBuilder, OutboxStore, TablePrefix, Tables};
+use bento_seaorm::{
+    Inbox, OutboxConnection, OutboxConnectionBuilder, OutboxStore, TablePrefix, Tables,
+};
 use futures_util::FutureExt as _;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
 use uuid::Uuid;
@@ -25,7 +32,7 @@ use uuid::Uuid;
 use self::support::{TestDatabase, connect, in_empty_database};
 
 const PAGE: &str = include_str!("../../docs/deploying.md");
-const ROLES: [&str; 4] = ["migration", "writer", "relay", "operator"];
+const ROLES: [&str; 5] = ["migration", "writer", "relay", "consumer", "operator"];
 
 /// Raised under an id of its own choice.
 #[domain_event(schema = "account.opened", version = 1)]
@@ -49,6 +56,10 @@ impl Outbox {
 
     fn store(&self, db: DatabaseConnection) -> OutboxStore {
         OutboxStore::new(db).with_table_prefix(self.0.clone())
+    }
+
+    fn inbox(&self, db: DatabaseConnection) -> Inbox {
+        Inbox::new(db).with_table_prefix(self.0.clone())
     }
 
     /// Runs a statement whose tables begin with `bento_` on those of this outbox.
@@ -169,12 +180,14 @@ async fn write(outbox: &Outbox, db: DatabaseConnection) {
 async fn remember(db: &OutboxConnection) {
     let ids: Vec<_> = (0..3).map(|_| EventId::new()).collect();
     let tx = db.begin().await.unwrap();
-    assert!(tx.record_handled("stock.reserve", ids[0]).await.unwrap());
+    let recorded = tx.record_handled("stock.reserve", ids[0]).await.unwrap();
+    assert_eq!(recorded, Some(0));
     let batch = tx.record_batch_handled("stock.count", &ids).await.unwrap();
     assert_eq!(batch.len(), 3);
     tx.commit().await.unwrap();
-    assert!(!db.record_skipped("stock.reserve", ids[0]).await.unwrap());
-    assert!(db.is_handled("stock.count", ids[2]).await.unwrap());
+    assert!(!db.record_skipped("stock.reserve", ids[0], 0).await.unwrap());
+    let record = db.handled_record("stock.count", ids[2]).await.unwrap();
+    assert!(record.is_done);
     assert_eq!(db.prune_handled(Duration::ZERO, 10).await.unwrap(), 4);
 }
 
@@ -302,12 +315,28 @@ async fn operate(outbox: &Outbox, db: DatabaseConnection) {
     assert!(operator.pause("acme", "a test").await.unwrap());
     assert_eq!(operator.paused().await.unwrap().len(), 1);
     assert!(operator.resume("acme").await.unwrap());
-    let retired = store.retire_handler("audit").await.unwrap();
+    assert!(operator.pause_handler("audit", "a test").await.unwrap());
+    assert_eq!(operator.handlers().await.unwrap().len(), 1);
+    assert!(operator.resume_handler("audit").await.unwrap());
+    let retired = operator.retire_handler("audit").await.unwrap();
     assert_eq!(retired, Some(Leftovers { held: 0, dead: 0 }));
     outbox
         .run(&db, "SELECT count(*) FROM bento_outbox_status")
         .await
         .unwrap();
+}
+
+/// An event is handled again; the discards of [`operate`] look for records too.
+async fn handle_again(outbox: &Outbox, relays: DatabaseConnection, operator: DatabaseConnection) {
+    record(&outbox.store(relays), &["account.*"]).await;
+    let store = outbox.store(operator);
+    let operator = Operator::new(&store, "alice");
+    let event = Envelope::new("no-account.closed", 1, chrono::Utc::now(), "{}");
+    let put_back = operator.handle_envelope_again("audit", &event).await;
+    let first = HandledAgain::PutBack { generation: 1 };
+    assert_eq!(put_back.unwrap(), first);
+    let waits = operator.handle_again("audit", event.event_id).await;
+    assert_eq!(waits.unwrap(), HandledAgain::Waits { generation: 1 });
 }
 
 async fn refused(outbox: &Outbox, db: &DatabaseConnection, statements: &[&str]) {
@@ -357,9 +386,10 @@ async fn each_does_its_work(roles: &Roles<'_>) {
     migration.close().await.unwrap();
     roles.run_block(1).await;
 
-    let (writer, relays, operator) = (
+    let (writer, relays, consumer, operator) = (
         roles.connect("writer").await,
         roles.connect("relay").await,
+        roles.connect("consumer").await,
         roles.connect("operator").await,
     );
     write(outbox, writer.clone()).await;
@@ -367,7 +397,12 @@ async fn each_does_its_work(roles: &Roles<'_>) {
     spoil(roles, writer.clone(), relays.clone()).await;
     operate(outbox, operator.clone()).await;
     relay_again(outbox, relays.clone()).await;
+    handle_again(outbox, relays.clone(), operator.clone()).await;
+    inbox::consume(outbox, consumer.clone()).await;
+    inbox::operate(outbox, operator.clone()).await;
+    events::append_and_read(outbox, writer.clone()).await;
 
+    refused(outbox, &writer, &events::REFUSED).await;
     refused(
         outbox,
         &writer,
@@ -388,11 +423,16 @@ async fn each_does_its_work(roles: &Roles<'_>) {
     .await;
     let of_others = [
         "DELETE FROM bento_outbox",
+        "DELETE FROM bento_inbox_dead_letter",
+    ];
+    refused(outbox, &consumer, &of_others).await;
+    let of_others = [
+        "DELETE FROM bento_outbox",
         "DELETE FROM bento_outbox_held",
         "DELETE FROM bento_relay",
     ];
     refused(outbox, &operator, &of_others).await;
-    for db in [writer, relays, operator] {
+    for db in [writer, relays, consumer, operator] {
         db.close().await.unwrap();
     }
 }

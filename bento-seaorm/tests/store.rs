@@ -21,3 +21,11 @@ mod in_schema {
     bento_testkit::relay_store_conformance!(postgres, Harness::in_schema(DbBackend::Postgres));
     bento_testkit::relay_store_conformance!(mysql, Harness::in_schema(DbBackend::MySql));
 }
+
+/// The inbox is an outbox under other names; a sequence of positions is PostgreSQL's alone.
+mod in_inbox {
+    use super::*;
+
+    bento_testkit::relay_store_conformance!(sqlite, Harness::in_inbox(DbBackend::Sqlite));
+    bento_testkit::relay_store_conformance!(postgres, Harness::in_inbox(DbBackend::Postgres));
+}

@@ -15,12 +15,20 @@ mod cancellation;
 mod commits;
 #[path = "transaction/endings.rs"]
 mod endings;
+#[path = "transaction/event_sourced.rs"]
+mod event_sourced;
 #[path = "transaction/failures.rs"]
 mod failures;
+#[path = "transaction/late_commits.rs"]
+mod late_commits;
+#[path = "transaction/ledger.rs"]
+mod ledger;
 #[path = "transaction/limits.rs"]
 mod limits;
 #[path = "transaction/log.rs"]
 mod log;
+#[path = "transaction/meter.rs"]
+mod meter;
 #[path = "transaction/nested.rs"]
 mod nested;
 #[path = "transaction/retrying.rs"]
@@ -33,6 +41,8 @@ mod seaorm;
 mod sessions;
 #[path = "transaction/shop.rs"]
 mod shop;
+#[path = "transaction/snapshots.rs"]
+mod snapshots;
 mod support;
 #[path = "transaction/telling.rs"]
 mod telling;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_relay::publish::HandlerRoute;
+use bento_relay::publish::{HandlerRoute, PoolId};
 use bento_relay::store::{
     Advance, Advanced, Heartbeat, Holdings, Leftovers, Prune, RelayId, RelayStore, StoreError,
 };
@@ -114,16 +114,20 @@ impl<S> FlakyStore<S> {
 }
 
 impl<S: RelayStore> RelayStore for FlakyStore<S> {
+    fn pool(&self) -> Option<PoolId> {
+        self.inner.pool()
+    }
+
     async fn open(&self) -> Result<Sharding, StoreError> {
         self.call(self.inner.open()).await
     }
 
-    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
-        self.call(self.inner.record_handlers(handlers)).await
+    async fn is_published(&self) -> Result<bool, StoreError> {
+        self.call(self.inner.is_published()).await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
-        self.call(self.inner.retire_handler(name)).await
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.call(self.inner.record_handlers(handlers)).await
     }
 
     async fn leftovers(&self) -> Result<Vec<(Arc<str>, Leftovers)>, StoreError> {

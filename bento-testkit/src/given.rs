@@ -1,12 +1,14 @@
 //! Given an aggregate, when something is done to it, then it raises these events.
 
-use std::fmt;
+use std::fmt::Debug;
 
-use bento_core::codec::DecodeError;
-use bento_core::event::{AnyEvent, DomainEvent, EventDescriptor, RaisedBy};
-use bento_core::outbox::Sharding;
+use bento_core::aggregate::AggregateEvents as _;
+use bento_core::event::{AnyEvent, DomainEvent, RaisedBy};
+use bento_core::event_sourced::InitialState;
 use bento_core::unit_of_work::{FrameId, UnitOfWork};
-use bento_core::{Aggregate, Envelope, Registry};
+use bento_core::{Aggregate, Envelope};
+
+use crate::raised;
 
 /// Starts a test of an aggregate without a database. What it has raised so far, by being made, does
 /// not count.
@@ -40,7 +42,51 @@ use bento_core::{Aggregate, Envelope, Registry};
 /// assert_eq!(again.result, Err("it is paid already"));
 /// again.and_nothing_else();
 /// ```
-pub fn given<A: Aggregate>(mut aggregate: A) -> Given<A> {
+///
+/// An event-sourced aggregate can be given by its events:
+///
+/// ```
+/// # use bento_core::{PendingEvents, aggregate, domain_event};
+/// # #[domain_event(schema = "account.credited", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct Credited { pub cents: i64 }
+/// # #[domain_event(schema = "account.withdrawn", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct Withdrawn { pub cents: i64 }
+/// # #[aggregate(event_sourced, events(Credited, Withdrawn))]
+/// # #[derive(Default)]
+/// # pub struct Account {
+/// #     id: u32,
+/// #     #[aggregate(version)]
+/// #     version: i64,
+/// #     balance: i64,
+/// #     events: PendingEvents,
+/// # }
+/// # impl Account {
+/// #     fn apply(&mut self, event: &AccountEvent) {
+/// #         match event {
+/// #             AccountEvent::Credited(credited) => self.balance += credited.cents,
+/// #             AccountEvent::Withdrawn(withdrawn) => self.balance -= withdrawn.cents,
+/// #         }
+/// #     }
+/// #     fn withdraw(&mut self, cents: i64) -> Result<(), &'static str> {
+/// #         if cents > self.balance { return Err("there is not enough"); }
+/// #         self.raise(Withdrawn { cents });
+/// #         Ok(())
+/// #     }
+/// # }
+/// use bento_testkit::given;
+///
+/// given([AccountEvent::from(Credited { cents: 100 })])
+///     .when(|account| account.withdraw(30))
+///     .then_raised([Withdrawn { cents: 30 }]);
+///
+/// given([AccountEvent::from(Credited { cents: 100 })])
+///     .when(|account| account.withdraw(200))
+///     .then_error("there is not enough");
+/// ```
+pub fn given<S: InitialState>(state: S) -> Given<S::Aggregate> {
+    let mut aggregate = state.into_aggregate();
     aggregate.discard();
     Given { aggregate }
 }
@@ -56,7 +102,8 @@ impl<A: Aggregate> Given<A> {
     /// More that happened before; what it raises does not count.
     pub fn and(mut self, earlier: impl FnOnce(&mut A)) -> Self {
         earlier(&mut self.aggregate);
-        given(self.aggregate)
+        self.aggregate.discard();
+        self
     }
 
     /// Does it, in a scope as inside a transaction.
@@ -100,35 +147,11 @@ fn then<A: Aggregate, R>(
     saving
         .done(&mut aggregate)
         .expect("the version of an aggregate fits its field");
-    let mut flush = match unit_of_work.flush(frame, &Sharding::default()) {
-        Ok(flush) => flush,
-        Err(error) => panic!("a raised event could not be written: {error}"),
-    };
-    let raised: Vec<_> = std::mem::take(&mut flush.entries)
-        .into_iter()
-        .map(|entry| entry.envelope)
-        .collect();
-    flush.done();
-    unit_of_work.seal(frame).expect("everything is written");
-    unit_of_work.committed();
-    assert_read_back(&raised);
     Then {
         aggregate,
         result,
-        raised,
+        raised: raised::written(unit_of_work, frame),
         seen: 0,
-    }
-}
-
-/// A build with debug assertions has looked when it wrote them.
-#[track_caller]
-fn assert_read_back(raised: &[Envelope]) {
-    for event in raised.iter().filter(|_| !cfg!(debug_assertions)) {
-        let read =
-            Registry::global().decode(&event.event_type, event.schema_version, &event.payload);
-        if let Err(error @ DecodeError::Malformed { .. }) = read {
-            panic!("a raised event can be written and not read: {error}");
-        }
     }
 }
 
@@ -169,66 +192,46 @@ impl<A: Aggregate, R> Then<A, R> {
     /// If one was.
     #[track_caller]
     pub fn and_nothing_else(self) -> Self {
-        assert!(
-            self.seen == self.raised.len(),
-            "nothing else was expected, {}",
-            Raised(&self.raised, self.seen)
-        );
+        raised::assert_nothing_from(&self.raised, self.seen);
         self
+    }
+
+    /// These events were raised, and no other.
+    ///
+    /// # Panics
+    /// If others were.
+    #[track_caller]
+    pub fn then_raised<I>(mut self, expected: I) -> Self
+    where
+        I: IntoIterator<Item: Into<A::Event>>,
+    {
+        for event in expected {
+            self = self.next_is(&*event.into().into_any());
+        }
+        self.and_nothing_else()
     }
 
     #[track_caller]
     fn next_is(mut self, expected: &dyn AnyEvent) -> Self {
-        let EventDescriptor {
-            schema: event_type,
-            version,
-            ..
-        } = *expected.descriptor();
-        let mut payload = Vec::new();
-        expected
-            .encode(&mut payload)
-            .expect("an expected event can be written");
-        let is_it = |event: &Envelope| {
-            event.event_type == event_type
-                && event.schema_version == version
-                && same(&event.payload, &payload)
-        };
-        assert!(
-            self.raised.get(self.seen).is_some_and(is_it),
-            "`{event_type}` v{version} {} was expected, {}",
-            String::from_utf8_lossy(&payload),
-            Raised(&self.raised, self.seen),
-        );
-        self.seen += 1;
+        raised::assert_next(&self.raised, &mut self.seen, expected);
         self
     }
 }
 
-/// Equal as JSON: the order of a map's keys may differ from one encoding to the next.
-fn same(left: &[u8], right: &[u8]) -> bool {
-    let parsed = |bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok();
-    left == right || parsed(left).is_some_and(|left| Some(left) == parsed(right))
-}
-
-/// The events from the `1`-th on, for a message.
-struct Raised<'a>(&'a [Envelope], usize);
-
-impl fmt::Display for Raised<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seen, rest) = self.0.split_at(self.1);
-        match (rest, seen.len()) {
-            ([], 0) => return f.write_str("but no event was raised"),
-            ([], seen) => return write!(f, "but no event was raised after the first {seen}"),
-            (_, 0) => f.write_str("but what was raised is:")?,
-            (_, seen) => write!(f, "but what was raised after the first {seen} is:")?,
+impl<A: Aggregate, T: Debug, E: Debug> Then<A, Result<T, E>> {
+    /// The action has failed with this error, and no event was raised.
+    ///
+    /// # Panics
+    /// If it has succeeded or failed with another error, or an event was raised.
+    #[track_caller]
+    pub fn then_error<X: Debug>(self, expected: X) -> Self
+    where
+        E: PartialEq<X>,
+    {
+        match &self.result {
+            Err(error) if *error == expected => {}
+            other => panic!("the error {expected:?} was expected, but the result is {other:?}"),
         }
-        rest.iter().try_for_each(|event| {
-            let payload = String::from_utf8_lossy(&event.payload);
-            write!(
-                f,
-                "\n  `{}` v{} {payload}",
-                event.event_type, event.schema_version
-            )
-        })
+        self.and_nothing_else()
     }
 }

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_relay::publish::{
     Answering, Delivery, Destination, HandlerRoute, MemoryPublisher, PublishError, Publisher,
+    RelayTerms, UnfitPublisher,
 };
+
+use crate::draws::Draws;
 
 /// Watches another publisher: which batches it got, and whether the relay kept its promise about
 /// them. Clones watch together.
@@ -97,6 +100,10 @@ impl<P: Publisher> Publisher for RecordingPublisher<P> {
     fn has_only_handlers(&self) -> bool {
         self.inner.has_only_handlers()
     }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        self.inner.prepare(terms)
+    }
 }
 
 /// Counts the aggregates of a batch while it is on its way, also if it is cancelled or panics.
@@ -158,7 +165,7 @@ impl Drop for UnderWay<'_> {
 pub struct FlakyPublisher<P> {
     inner: P,
     flakiness: Flakiness,
-    draws: Arc<Mutex<u64>>,
+    draws: Arc<Mutex<Draws>>,
 }
 
 /// The frequency of each fault, in percent of the batches.
@@ -180,19 +187,14 @@ impl<P> FlakyPublisher<P> {
         Self {
             inner,
             flakiness,
-            draws: Arc::new(Mutex::new(seed)),
+            draws: Arc::new(Mutex::new(Draws::new(seed))),
         }
     }
 
     /// True if something that happens in `percent` of the cases happens now.
     fn happens(&self, percent: u8) -> bool {
-        let mut state = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
-        // SplitMix64: enough for tests, and no dependency.
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = *state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % 100 < u64::from(percent)
+        let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
+        draws.happens(percent)
     }
 }
 
@@ -242,6 +244,10 @@ impl<P: Publisher> Publisher for FlakyPublisher<P> {
 
     fn has_only_handlers(&self) -> bool {
         self.inner.has_only_handlers()
+    }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        self.inner.prepare(terms)
     }
 }
 

@@ -52,6 +52,7 @@ use std::time::Duration;
 use bento_core::outbox::{OutboxEntry, Sharding};
 use bento_relay::RelayStore;
 use bento_relay::dead_letter::{AlertStore, DeadLetters};
+use bento_relay::handler_control::HandlerControl;
 use bento_relay::held::HeldEvents;
 use bento_relay::inspect::Inspect;
 use bento_relay::tenant::Pauses;
@@ -62,6 +63,8 @@ pub mod alerts;
 pub mod amendments;
 mod bench;
 pub mod dead_letters;
+pub mod handle_again;
+pub mod handler_control;
 pub mod handlers;
 pub mod held;
 pub mod inspection;
@@ -85,7 +88,13 @@ pub mod whole;
 )]
 pub trait StoreHarness {
     /// The store.
-    type Store: RelayStore + DeadLetters + AlertStore + Inspect + Pauses + HeldEvents;
+    type Store: RelayStore
+        + DeadLetters
+        + AlertStore
+        + Inspect
+        + Pauses
+        + HeldEvents
+        + HandlerControl;
     /// A transaction that is still open, see [`stage`](Self::stage).
     type Staged;
 
@@ -162,6 +171,7 @@ macro_rules! relay_store_conformance {
                 shares::a_relay_that_died_counts_for_nothing
                 shares::many_relays_share_within_one_shard
                 shares::a_relay_serves_only_its_lanes
+                shares::what_is_handed_over_is_of_the_lane_that_is_shared
                 shares::no_shard_goes_to_two_relays_that_ask_at_once
                 shares::a_shard_outside_of_the_division_is_served_while_it_holds_events
                 leases::the_division_is_recorded_and_another_one_refused
@@ -209,13 +219,35 @@ macro_rules! relay_store_conformance {
                 handlers::a_new_handler_starts_after_the_last_position
                 handlers::an_event_that_commits_later_is_not_missed
                 handlers::a_handler_may_start_with_the_beginning
+                handlers::a_handler_may_start_with_a_time
                 handlers::a_record_keeps_what_a_living_relay_serves
                 handlers::a_heartbeat_adds_what_its_relay_serves
                 handlers::a_retired_handler_is_told_no_more
+                handlers::a_relay_with_handlers_alone_takes_no_published_outbox
                 handlers::what_is_left_is_counted_by_route
                 handlers::relays_that_serve_every_handler_come_first
+                handlers::living_relays_are_shown_with_their_handlers
                 handlers::without_such_a_relay_any_relay_goes_on
                 handlers::names_that_differ_by_a_space_or_the_case_are_handlers_of_their_own
+                handler_control::held_rows_of_a_paused_handler_wait_until_it_is_resumed
+                handler_control::a_wait_goes_on_while_its_handler_is_paused
+                handler_control::pausing_a_handler_changes_the_revision_of_every_shard
+                handler_control::a_paused_handler_is_told_and_stays_paused
+                handler_control::a_poll_passes_over_paused_handlers
+                handler_control::a_pause_changes_no_share
+                handler_control::handlers_are_listed_with_what_waits_and_who_serves
+                handler_control::a_pause_needs_a_recorded_handler_and_a_text
+                handler_control::a_handler_that_is_not_recorded_is_not_retired
+                handle_again::an_event_that_waits_is_not_put_back
+                handle_again::a_pending_event_before_the_beginning_is_put_back
+                handle_again::a_dead_letter_of_the_handler_is_replayed
+                handle_again::what_is_put_back_is_out_of_order
+                handle_again::a_row_of_another_route_is_found
+                handle_again::a_settlement_under_way_does_not_settle_it
+                handle_again::each_time_the_generation_is_raised_once
+                handle_again::a_replay_keeps_the_generation
+                handle_again::an_event_that_is_gone_comes_from_the_caller
+                handle_again::what_no_handler_takes_is_refused
                 pauses::held_rows_of_a_paused_tenant_wait_until_it_is_resumed
                 pauses::pausing_and_resuming_change_the_revision_of_every_shard
                 pauses::paused_tenants_are_told_with_the_streams

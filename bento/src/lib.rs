@@ -12,13 +12,19 @@
 //!
 //! - [`#[domain_event]`](macro@domain_event) and [`#[aggregate]`](macro@aggregate) declare events
 //!   and the aggregates that raise them; the macros write registration, upcasters and helpers.
+//! - [`#[integration_event]`](macro@integration_event) declares what other contexts get of an
+//!   event: a contract with versions of its own, made where the event is written.
 //! - [`OutboxConnection`] wraps SeaORM's connection: events raised inside a transaction are in the
 //!   outbox when it commits, and nowhere when it does not.
+//! - `#[aggregate(event_sourced, …)]` makes the state of an aggregate of its events, which
+//!   [`OutboxTransaction::load`] reads and [`event_store`] reads in pages and streams.
 //! - [`Relay`] takes them to a [`Publisher`](publish::Publisher), by the rules of a
 //!   [`Router`](route::Router), in order per aggregate, at least once.
 //! - [`#[event_handler]`](macro@event_handler) declares a function of this service that gets each
 //!   event once; [`Handlers`] hands them to the relay.
-//! - [`dead_letter`], [`inspect`] and [`tenant`] are for operating it.
+//! - [`Consumer`] brings the events of other services to such functions, from a broker through the
+//!   [`Inbox`].
+//! - [`dead_letter`], [`handler_control`], [`inspect`] and [`tenant`] are for operating it.
 //!
 //! ```
 //! use bento::prelude::*;
@@ -73,7 +79,7 @@
 //! | `postgres`, `mysql`, `sqlite` | the outbox on PostgreSQL, on MySQL and MariaDB, on SQLite |
 //! | `nats`, `rabbitmq`, `redis`, `kafka`, `http` | the publisher of the same name; `kafka` compiles librdkafka |
 //! | `handlers` | [`handlers`]: async functions that get each event once. On by default |
-//! | `settings` | [`Settings`]: publishers, router and relay out of a file and the environment. On by default |
+//! | `settings` | [`Settings`]: publishers, router, relay and settings of handlers out of a file and the environment. On by default |
 //! | `opentelemetry` | events carry the trace of the span that raised them on to the broker |
 //!
 //! # Crates
@@ -94,38 +100,44 @@ pub mod settings;
 #[doc(hidden)]
 pub use bento_core::__private;
 pub use bento_core::{
-    Aggregate, AggregateId, AggregateKey, DomainEvent, Envelope, EventId, ForgottenEvents,
-    Metadata, PendingEvents, Registry, Report, UpcastFrom, aggregate, domain_event, raise,
-    raise_with,
+    Aggregate, AggregateId, AggregateKey, DomainEvent, Envelope, EventId, EventSourced,
+    ForgottenEvents, IntegrationEvent, Metadata, PendingEvents, Registry, Report, UpcastFrom,
+    WireShape, aggregate, domain_event, integration_event, raise, raise_with,
 };
 pub use bento_core::{
-    codec, duration, envelope, event, id, limits, metadata, outbox, pending, registry, report,
-    unit_of_work, upcast,
+    codec, duration, envelope, event, event_sourced, id, integration, limits, metadata, outbox,
+    pending, registry, report, shape, unit_of_work, upcast,
 };
 // The transaction and the tables.
 #[cfg(feature = "postgres")]
 pub use bento_seaorm::wake;
 pub use bento_seaorm::{
-    Error, OutboxConnection, OutboxConnectionBuilder, OutboxStore, OutboxTransaction, TablePrefix,
-    Tables, TransactionError, UnsupportedBackend, bento_error, migrate, migrate_with,
-    validate_stored, validate_stored_with,
+    DatabaseEvents, Error, OutboxConnection, OutboxConnectionBuilder, OutboxStore,
+    OutboxTransaction, TablePrefix, Tables, TransactionError, UnsupportedBackend, bento_error,
+    migrate, migrate_with, validate_stored, validate_stored_with,
 };
 pub use bento_seaorm::{connection, migration, tables, transaction};
 // The relay.
 pub use bento_relay::{
-    CircuitSettings, Degradation, Health, ManualClock, MemoryStore, PassReport, Relay,
-    RelayBuilder, RelayError, RelayHandle, RelayId, RelayProbe, RelaySettings, RelayStore,
-    RouteNameError, SettingsError, Staged, StartError, StoreError, Tally, UnknownDestination, Wake,
-    WakeSubscription,
+    CircuitSettings, Degradation, Health, ManualClock, MemoryEvents, MemoryStore, MissingKind,
+    PassReport, Relay, RelayBuilder, RelayError, RelayHandle, RelayId, RelayProbe, RelaySettings,
+    RelayStore, RouteNameError, SettingsError, Staged, StartError, StoreError, Tally,
+    UnknownDestination, Wake, WakeSubscription,
 };
 pub use bento_relay::{
-    dead_letter, held, inspect, publish, retry, route, store, telemetry, tenant,
+    dead_letter, event_store, handler_control, held, inspect, publish, retry, route, store,
+    telemetry, tenant,
 };
-// Handlers.
+// Handlers, of events of this service and of others.
 #[cfg(feature = "handlers")]
 pub use bento_handlers as handlers;
 #[cfg(feature = "handlers")]
-pub use bento_handlers::{HandleError, Handlers, event_handler};
+pub use bento_handlers::{
+    Consumer, ConsumerError, ConsumerHandle, ConsumerProbe, ConsumerSettings, HandleError,
+    Handlers, SourceSettings, consumer, event_handler,
+};
+pub use bento_relay::source;
+pub use bento_seaorm::{Inbox, inbox};
 // Brokers.
 #[cfg(feature = "http")]
 pub use bento_brokers::http;
@@ -149,10 +161,15 @@ pub use self::settings::Settings;
 mod documents {
     #[doc = include_str!("../../docs/adopting.md")]
     struct Adopting;
+    #[cfg(all(feature = "handlers", feature = "nats", feature = "http"))]
+    #[doc = include_str!("../../docs/consuming.md")]
+    struct Consuming;
     #[doc = include_str!("../../docs/deploying.md")]
     struct Deploying;
     #[doc = include_str!("../../docs/event-design.md")]
     struct EventDesign;
+    #[doc = include_str!("../../docs/event-sourcing.md")]
+    struct EventSourcing;
     #[cfg(feature = "handlers")]
     #[doc = include_str!("../../docs/handlers.md")]
     struct Handlers;

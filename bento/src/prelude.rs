@@ -6,12 +6,13 @@
 #[cfg(feature = "settings")]
 pub use crate::Settings;
 #[cfg(feature = "handlers")]
-pub use crate::handlers::{HandleError, Handlers, IdempotencyKey, event_handler};
+pub use crate::handlers::{Consumer, HandleError, Handlers, IdempotencyKey, event_handler};
 pub use crate::publish::{Destination, Publisher, Publishers};
 pub use crate::retry::RetryPolicy;
 pub use crate::route::{Router, Rule};
 pub use crate::{
-    Aggregate, AggregateId, DomainEvent, Envelope, EventId, Metadata, OutboxConnection,
-    OutboxStore, OutboxTransaction, PendingEvents, Registry, Relay, RelayHandle, Report,
-    UpcastFrom, aggregate, domain_event, migrate, raise, raise_with,
+    Aggregate, AggregateId, DomainEvent, Envelope, EventId, Inbox, IntegrationEvent, Metadata,
+    OutboxConnection, OutboxStore, OutboxTransaction, PendingEvents, Registry, Relay, RelayHandle,
+    Report, UpcastFrom, WireShape, aggregate, domain_event, integration_event, migrate, raise,
+    raise_with,
 };

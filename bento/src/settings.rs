@@ -25,12 +25,16 @@
 //!   break at its end: for secrets.
 //! - A section `[publishers.<name>]` is of the kind that its `kind` says, else its name. `console`
 //!   and `memory` need no section.
+//! - A section `[handlers.<name>]` has the settings of a handler, whose name has dots:
+//!   `[handlers.stock.reserve]`, `BENTO_HANDLERS__STOCK__RESERVE__TIMEOUT`.
 //! - Everything that is wrong is reported at once, each with the line or the variable. No message
 //!   shows a secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+#[cfg(feature = "handlers")]
+use bento_handlers::{ConsumerSettings, HandlerSettings};
 use bento_relay::publish::{Destination, Publishers};
 use bento_relay::route::{Router, RouterConfig, RouterErrors};
 use bento_relay::{Relay, RelayBuilder, RelaySettings, RelayStore};
@@ -38,11 +42,15 @@ use bento_relay::{Relay, RelayBuilder, RelaySettings, RelayStore};
 mod builder;
 mod check;
 mod fault;
+#[cfg(feature = "handlers")]
+mod handlers;
 mod kubernetes;
 mod origin;
 mod publishers;
 mod read;
 mod router;
+#[cfg(feature = "handlers")]
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -53,6 +61,8 @@ pub use self::check::{CheckError, CheckErrors};
 pub use self::fault::{ConfigError, Fault, FaultKind, Faults};
 pub use self::origin::Origin;
 pub use self::publishers::{ConsoleFormat, ConsoleSettings, MemorySettings, PublisherSettings};
+#[cfg(feature = "handlers")]
+pub use self::sources::{BrokerSource, ConfiguredSource};
 use bento_brokers::ConnectError;
 pub use bento_relay::route::{KeyPath, Step};
 
@@ -90,6 +100,16 @@ pub struct Settings {
     pub router: Option<RouterConfig>,
     /// The publishers, by name.
     pub publishers: BTreeMap<String, PublisherSettings>,
+    /// The settings of handlers, by name; they are for
+    /// [`Handlers::settings`](bento_handlers::Handlers::settings).
+    #[cfg(feature = "handlers")]
+    pub handlers: BTreeMap<String, HandlerSettings>,
+    /// The settings of the consumer.
+    #[cfg(feature = "handlers")]
+    pub consumer: ConsumerSettings,
+    /// The sources of the consumer, by name.
+    #[cfg(feature = "handlers")]
+    pub sources: BTreeMap<String, ConfiguredSource>,
 }
 
 impl Default for Settings {
@@ -100,6 +120,12 @@ impl Default for Settings {
             relay: RelaySettings::default(),
             router: None,
             publishers: BTreeMap::new(),
+            #[cfg(feature = "handlers")]
+            handlers: BTreeMap::new(),
+            #[cfg(feature = "handlers")]
+            consumer: ConsumerSettings::default(),
+            #[cfg(feature = "handlers")]
+            sources: BTreeMap::new(),
         }
     }
 }
@@ -109,6 +135,21 @@ impl Default for Settings {
 #[error("the publisher `{name}` of kind `{kind}` cannot be used")]
 #[non_exhaustive]
 pub struct PublisherError {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// The cause.
+    #[source]
+    pub source: ConnectError,
+}
+
+/// A source that is configured cannot be made.
+#[cfg(feature = "handlers")]
+#[derive(Debug, thiserror::Error)]
+#[error("the source `{name}` of kind `{kind}` cannot be used")]
+#[non_exhaustive]
+pub struct UnusableSource {
     /// Its name.
     pub name: String,
     /// Its kind.
@@ -193,8 +234,83 @@ impl Settings {
         &self,
         store: S,
     ) -> Result<RelayBuilder<S, Publishers>, SetupError> {
-        let router = self.router()?;
+        self.relay_to(store, self.build_publishers()?)
+    }
+
+    /// Puts a relay together as [`relay`](Self::relay) does, with handlers beside the publishers:
+    /// what [`Handlers::build`](crate::handlers::Handlers::build) returns.
+    ///
+    /// # Errors
+    /// As [`relay`](Self::relay).
+    #[cfg(feature = "handlers")]
+    pub fn relay_with_handlers<S: RelayStore>(
+        &self,
+        store: S,
+        dispatcher: crate::handlers::Dispatcher,
+    ) -> Result<RelayBuilder<S, Publishers>, SetupError> {
         let publishers = self.build_publishers()?;
+        self.relay_to(store, publishers.with_handlers(dispatcher))
+    }
+
+    /// Puts a consumer together: the configured sources, and the handlers that get what they
+    /// receive. Events that name the `source` of the default publisher are this service's own, as
+    /// long as `consumer.own_origin` names none.
+    ///
+    /// ```
+    /// # use bento::{Inbox, Settings, handlers::{ConsumerError, Dispatcher}};
+    /// # async fn start(settings: &Settings, inbox: Inbox, handlers: Dispatcher)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let consumer = settings.consumer(inbox, handlers)?.start().await?;
+    /// // … the application runs …
+    /// consumer.stop().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The first source whose settings can never be used, and why. No broker is asked.
+    #[cfg(feature = "handlers")]
+    pub fn consumer(
+        &self,
+        inbox: bento_seaorm::Inbox,
+        handlers: crate::handlers::Dispatcher,
+    ) -> Result<crate::handlers::consumer::ConsumerBuilder, UnusableSource> {
+        self.consumer_reading(inbox, handlers, |_| {
+            bento_brokers::message::Reading::default()
+        })
+    }
+
+    /// Puts a consumer together as [`consumer`](Self::consumer) does, with the reading of foreign
+    /// messages that `reading` returns for the name of each source.
+    ///
+    /// # Errors
+    /// As [`consumer`](Self::consumer).
+    #[cfg(feature = "handlers")]
+    pub fn consumer_reading(
+        &self,
+        inbox: bento_seaorm::Inbox,
+        handlers: crate::handlers::Dispatcher,
+        reading: impl Fn(&str) -> bento_brokers::message::Reading,
+    ) -> Result<crate::handlers::consumer::ConsumerBuilder, UnusableSource> {
+        let mut settings = self.consumer.clone();
+        if settings.own_origin.is_none() {
+            let publisher = self.publishers.get(&self.publisher);
+            settings.own_origin = publisher.and_then(PublisherSettings::origin);
+        }
+        let mut consumer = crate::handlers::Consumer::builder(inbox, handlers)
+            .settings(settings)
+            .relay(self.relay.clone());
+        for (name, configured) in &self.sources {
+            consumer = configured.add_to(consumer, name, reading(name))?;
+        }
+        Ok(consumer)
+    }
+
+    fn relay_to<S: RelayStore>(
+        &self,
+        store: S,
+        publishers: Publishers,
+    ) -> Result<RelayBuilder<S, Publishers>, SetupError> {
+        let router = self.router()?;
         let store = match &self.application {
             Some(application) => store.named(application),
             None => store,

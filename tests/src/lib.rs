@@ -4,8 +4,11 @@
 use bento_core::{PendingEvents, aggregate, domain_event};
 
 pub mod broker_log;
+pub mod consuming;
 pub mod handling;
 pub mod kill;
+pub mod ledgers;
+pub mod releases;
 
 /// Something was counted on an account.
 #[domain_event(schema = "account.counted", version = 1)]

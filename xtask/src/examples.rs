@@ -107,6 +107,7 @@ fn execute(program: &Path, name: &str, database: Option<&str>) -> Result<String>
     command
         .current_dir(&directory)
         .env_remove("DATABASE_URL")
+        .env_remove("NATS_URL")
         .env_remove("RUST_LOG")
         .stdin(Stdio::null());
     command.envs(database.map(|url| ("DATABASE_URL", url)));

@@ -10,6 +10,9 @@ const NEED_A_BACK_END: [&str; 3] = ["bento-events", "bento-handlers", "bento-sea
 /// The error of such a crate without one.
 const MESSAGE: &str = "error: no back end is enabled";
 
+/// The features that cannot do without one, of a crate that can.
+const FEATURES_WITH_A_BACK_END: [(&str, &str); 1] = [("bento-testkit", "handlers")];
+
 const BACK_ENDS: [&str; 3] = ["postgres", "mysql", "sqlite"];
 
 pub(crate) fn run() -> Result {
@@ -23,7 +26,9 @@ pub(crate) fn run() -> Result {
         // An underscore marks what several features share: alone it is not of use.
         let meant = |feature: &&String| !feature.starts_with('_');
         for feature in package.features.iter().filter(meant) {
-            let is_enough = !needs_a_back_end || BACK_ENDS.contains(&&**feature);
+            let does_it_need_one = needs_a_back_end
+                || FEATURES_WITH_A_BACK_END.contains(&(&*package.name, &**feature));
+            let is_enough = !does_it_need_one || BACK_ENDS.contains(&&**feature);
             check(
                 package,
                 &if is_enough {

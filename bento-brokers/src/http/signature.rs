@@ -4,13 +4,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reqwest::header::HeaderMap;
 use sha2::Sha256;
 
 use crate::Secret;
@@ -105,7 +105,7 @@ pub enum SignatureError {
 /// use bento_brokers::Secret;
 /// use bento_brokers::http::{SignatureError, SigningSecrets};
 /// use chrono::Utc;
-/// # use reqwest::header::HeaderMap;
+/// use http::HeaderMap;
 ///
 /// let secrets = SigningSecrets::new(&[Secret::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")])?;
 /// let (id, now, body) = ("msg_1", Utc::now(), b"{}");

@@ -1,21 +1,31 @@
-//! The producer behind the publisher.
+//! The client of Kafka: what producer and consumer have in common, and the producer.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, Producer as _};
 
-use super::{KafkaSettings, SaslMechanism};
-use crate::{ConnectError, TlsSettings};
+use super::{KafkaSasl, KafkaSettings, SaslMechanism};
+use crate::{ConnectError, Secret, TlsSettings};
 
 pub(super) type Client = FutureProducer<Watcher>;
 
-/// Properties that the settings or the guarantees of the publisher decide.
-const DECIDED: [&str; 19] = [
+/// Properties of the connection, which the settings decide.
+const CONNECTION: [&str; 7] = [
     "bootstrap.servers",
     "metadata.broker.list",
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "sasl.password",
+];
+/// Properties that the settings or the guarantees of the publisher decide.
+const DECIDED: [&str; 12] = [
     "enable.idempotence",
     "enable.gapless.guarantee",
     "transactional.id",
@@ -28,12 +38,17 @@ const DECIDED: [&str; 19] = [
     "linger.ms",
     "queue.buffering.max.ms",
     "message.max.bytes",
-    "security.protocol",
-    "sasl.mechanism",
-    "sasl.mechanisms",
-    "sasl.username",
-    "sasl.password",
 ];
+
+/// The settings of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Connection<'a> {
+    pub(super) servers: &'a [String],
+    pub(super) sasl: Option<&'a KafkaSasl>,
+    pub(super) tls: &'a TlsSettings,
+    pub(super) connect_timeout: Duration,
+    pub(super) properties: &'a BTreeMap<String, Secret>,
+}
 
 /// Remembers why a broker was not connected to: the client itself goes on trying and says only that
 /// it reaches none.
@@ -118,16 +133,24 @@ pub(super) async fn ask(
     // The client has no other way to ask than by blocking.
     let metadata =
         tokio::task::spawn_blocking(move || asked.client().fetch_metadata(None, patience)).await;
-    let address = settings.servers.join(", ");
-    let error = match metadata {
+    match metadata {
         Ok(Ok(_)) => {
             watcher.forget();
-            return Ok(());
+            Ok(())
         }
-        Ok(Err(error)) => error.into(),
-        Err(error) => error.into(),
-    };
-    Err(match watcher.refusal() {
+        Ok(Err(error)) => Err(unreachable(watcher, &settings.servers, error.into())),
+        Err(error) => Err(unreachable(watcher, &settings.servers, error.into())),
+    }
+}
+
+/// The error of a cluster that did not answer, with what the watcher knows of it.
+pub(super) fn unreachable(
+    watcher: &Watcher,
+    servers: &[String],
+    error: Box<dyn std::error::Error + Send + Sync>,
+) -> ConnectError {
+    let address = servers.join(", ");
+    match watcher.refusal() {
         Some(refusal) if refusal.step == Step::LoggingIn => ConnectError::Credentials {
             address,
             source: refusal.into(),
@@ -140,14 +163,19 @@ pub(super) async fn ask(
             address,
             source: error,
         },
-    })
+    }
 }
 
 /// A producer, which connects by itself.
 pub(super) fn create(settings: &KafkaSettings) -> Result<(Client, Watcher), ConnectError> {
     let watcher = Watcher::default();
     let client = FutureProducer::from_config_and_context(&config(settings)?, watcher.clone());
-    let client = client.map_err(|error| match error {
+    Ok((client.map_err(refused)?, watcher))
+}
+
+/// The error of a client that takes other settings.
+pub(super) fn refused(error: KafkaError) -> ConnectError {
+    match error {
         // What it says of the value may be a password.
         KafkaError::ClientConfig(_, _, property, _) => {
             ConnectError::settings(format!("Kafka's client refuses the value of `{property}`"))
@@ -156,34 +184,21 @@ pub(super) fn create(settings: &KafkaSettings) -> Result<(Client, Watcher), Conn
             what: "Kafka's client refuses the settings".to_owned(),
             source: Some(error.into()),
         },
-    })?;
-    Ok((client, watcher))
+    }
 }
 
 fn config(settings: &KafkaSettings) -> Result<ClientConfig, ConnectError> {
-    if settings.servers.is_empty() {
-        return Err(ConnectError::settings("`servers` names no server of Kafka"));
-    }
-    let mut config = ClientConfig::new();
-    config.set("client.id", "bento");
-    config.set("reconnect.backoff.max.ms", "1000");
+    let connection = Connection {
+        servers: &settings.servers,
+        sasl: settings.sasl.as_ref(),
+        tls: &settings.tls,
+        connect_timeout: settings.connect_timeout,
+        properties: &settings.properties,
+    };
     // A topic that the producer was refused is refused by the client itself until it has asked for
     // it again, by default after five minutes.
-    config.set("topic.metadata.refresh.interval.ms", "5000");
-    config.set(
-        "socket.connection.setup.timeout.ms",
-        settings.connect_timeout.as_millis().max(1000).to_string(),
-    );
-    for (property, value) in &settings.properties {
-        if DECIDED.contains(&&**property) {
-            let message = format!(
-                "`{property}` is decided by the other settings or by what the publisher guarantees"
-            );
-            return Err(ConnectError::settings(message));
-        }
-        config.set(property, value.expose());
-    }
-    config.set("bootstrap.servers", settings.servers.join(","));
+    let usual = [("topic.metadata.refresh.interval.ms", "5000")];
+    let mut config = connection.config(&usual, &DECIDED)?;
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")
@@ -198,17 +213,52 @@ fn config(settings: &KafkaSettings) -> Result<ClientConfig, ConnectError> {
         settings.unknown_topic_patience.as_millis().to_string(),
     );
     config.set("message.max.bytes", settings.max_message_bytes.to_string());
-    secure(&mut config, settings)?;
     Ok(config)
 }
 
-fn secure(config: &mut ClientConfig, settings: &KafkaSettings) -> Result<(), ConnectError> {
+impl Connection<'_> {
+    /// The properties of a client: `usual` ones, which the settings may change, and those of the
+    /// connection. `decided` are others that the settings may not name.
+    pub(super) fn config(
+        &self,
+        usual: &[(&str, &str)],
+        decided: &[&str],
+    ) -> Result<ClientConfig, ConnectError> {
+        if self.servers.is_empty() {
+            return Err(ConnectError::settings("`servers` names no server of Kafka"));
+        }
+        let mut config = ClientConfig::new();
+        config.set("client.id", "bento");
+        config.set("reconnect.backoff.max.ms", "1000");
+        config.set(
+            "socket.connection.setup.timeout.ms",
+            self.connect_timeout.as_millis().max(1000).to_string(),
+        );
+        for (property, value) in usual {
+            config.set(*property, *value);
+        }
+        for (property, value) in self.properties {
+            if CONNECTION.contains(&&**property) || decided.contains(&&**property) {
+                let message = format!(
+                    "`{property}` is decided by the other settings or by what is guaranteed"
+                );
+                return Err(ConnectError::settings(message));
+            }
+            config.set(property, value.expose());
+        }
+        config.set("bootstrap.servers", self.servers.join(","));
+        secure(&mut config, self)?;
+        Ok(config)
+    }
+}
+
+fn secure(config: &mut ClientConfig, settings: &Connection<'_>) -> Result<(), ConnectError> {
     let TlsSettings {
         required,
         ca_file,
         certificate_file,
         key_file,
-    } = &settings.tls;
+    } = settings.tls;
     let is_encrypted =
         *required || ca_file.is_some() || certificate_file.is_some() || key_file.is_some();
     let files = [
@@ -228,7 +278,7 @@ fn secure(config: &mut ClientConfig, settings: &KafkaSettings) -> Result<(), Con
             "a client certificate needs both `certificate_file` and `key_file`",
         ));
     }
-    if let Some(sasl) = &settings.sasl {
+    if let Some(sasl) = settings.sasl {
         let mechanism = match sasl.mechanism {
             SaslMechanism::Plain => "PLAIN",
             SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
@@ -239,7 +289,7 @@ fn secure(config: &mut ClientConfig, settings: &KafkaSettings) -> Result<(), Con
             .set("sasl.username", &sasl.user)
             .set("sasl.password", sasl.password.required("password")?);
     }
-    let protocol = match (&settings.sasl, is_encrypted) {
+    let protocol = match (settings.sasl, is_encrypted) {
         (None, false) => "plaintext",
         (None, true) => "ssl",
         (Some(_), false) => "sasl_plaintext",
@@ -252,8 +302,6 @@ fn secure(config: &mut ClientConfig, settings: &KafkaSettings) -> Result<(), Con
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
-    use crate::kafka::KafkaSasl;
 
     fn base() -> KafkaSettings {
         KafkaSettings::default()

@@ -69,20 +69,27 @@ pub(super) fn wears(error: &KafkaError) -> bool {
 /// # Errors
 /// If Kafka can have no topic of this name.
 pub(super) fn check_topic(name: &str) -> Result<(), PublishError> {
+    topic_rule(name).map_err(|why| {
+        PublishError::permanent(format!(
+            "invalid Kafka topic `{}`: {why}",
+            name.escape_debug()
+        ))
+    })
+}
+
+/// # Errors
+/// The rule that the name of a topic breaks.
+pub(super) fn topic_rule(name: &str) -> Result<(), &'static str> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let why = if name.is_empty() || matches!(name, "." | "..") {
-        "it is empty or dots alone"
+    if name.is_empty() || matches!(name, "." | "..") {
+        Err("it is empty or dots alone")
     } else if name.len() > LONGEST {
-        "it is longer than 249 bytes"
+        Err("it is longer than 249 bytes")
     } else if !name.bytes().all(is_allowed) {
-        "it may hold ASCII letters, digits, `.`, `_` and `-` only"
+        Err("it may hold ASCII letters, digits, `.`, `_` and `-` only")
     } else {
-        return Ok(());
-    };
-    Err(PublishError::permanent(format!(
-        "invalid Kafka topic `{}`: {why}",
-        name.escape_debug()
-    )))
+        Ok(())
+    }
 }
 
 #[cfg(test)]

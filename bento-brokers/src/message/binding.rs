@@ -124,12 +124,21 @@ impl Binding {
         attributes: attributes!("ce_"),
         content_type_is_an_attribute: false,
         ascii: false,
-        of_the_transport: &[],
+        // As a source names the key of a message.
+        of_the_transport: &["kafka-key"],
     };
 
     /// AMQP 1.0 and 0.9.1.
     pub const AMQP: Self = Self {
         attributes: attributes!("cloudEvents_"),
+        of_the_transport: &[
+            "amqp-",
+            "x-acquired-count",
+            "x-death",
+            "x-delivery-count",
+            "x-first-death-",
+            "x-last-death-",
+        ],
         ..Self::KAFKA
     };
 

@@ -40,6 +40,8 @@ pub struct Incoming<'m> {
     content_type: Option<&'m str>,
     body: Bytes,
     received_at: DateTime<Utc>,
+    /// The source that received it.
+    source: Option<&'m str>,
 }
 
 /// A message that carries no event which can be read.
@@ -82,6 +84,18 @@ impl<'m> Incoming<'m> {
             content_type: None,
             body: body.into(),
             received_at,
+            source: None,
+        }
+    }
+
+    /// Received by the source of this name. An id then counts as it is only if the message is one
+    /// of Bento's and the id a UUID; any other id becomes a UUIDv5 of this name, the CloudEvent's
+    /// source and the id, so that two services that count from 1 do not meet.
+    #[must_use]
+    pub fn of_source(self, name: &'m str) -> Self {
+        Self {
+            source: Some(name),
+            ..self
         }
     }
 
@@ -172,7 +186,7 @@ impl<'m> Incoming<'m> {
                 .filter(|value| !value.is_empty())
         };
         let missing = |attribute| IncomingError::Missing { attribute };
-        let id = event_id(
+        let id = self.event_id(
             get("id").ok_or_else(|| missing("id"))?,
             get("source").unwrap_or_default(),
         );
@@ -193,6 +207,17 @@ impl<'m> Incoming<'m> {
         event.key_id = owned("keyid");
         event.headers = self.stored_headers(facts, binding);
         Ok(event)
+    }
+
+    /// The id of the event: the one in the message, or one that is derived from it.
+    fn event_id(&self, id: &str, origin: &str) -> EventId {
+        let may_be_known = self.source.is_none() || self.header("bento-route").is_some();
+        let own = Uuid::parse_str(id).ok().filter(|_| may_be_known);
+        let derived = || match self.source {
+            Some(source) => foreign_id(source, origin, id),
+            None => derived_id(&Uuid::NAMESPACE_URL, &[origin, id]),
+        };
+        own.map_or_else(derived, EventId::from)
     }
 
     /// The headers as an event stores them.
@@ -310,15 +335,16 @@ fn is_json(content_type: Option<&str>) -> bool {
     media_type.ends_with("/json") || media_type.ends_with("+json")
 }
 
-/// The id of the event: the one in the message, or one that is derived from it.
-fn event_id(id: &str, source: &str) -> EventId {
-    let made = || {
-        Uuid::new_v5(
-            &Uuid::new_v5(&Uuid::NAMESPACE_URL, source.as_bytes()),
-            id.as_bytes(),
-        )
-    };
-    Uuid::parse_str(id).unwrap_or_else(|_| made()).into()
+/// The id of a foreign event: a UUIDv5 of the names of the source that received it and of the
+/// service that raised it, and of its id there.
+pub(super) fn foreign_id(source: &str, origin: &str, id: &str) -> EventId {
+    derived_id(&Uuid::NAMESPACE_OID, &[source, origin, id])
+}
+
+/// A UUIDv5 of texts, each within the one before it.
+pub(super) fn derived_id(namespace: &Uuid, texts: &[&str]) -> EventId {
+    let within = |space, text: &&str| Uuid::new_v5(&space, text.as_bytes());
+    texts.iter().fold(*namespace, within).into()
 }
 
 /// The event type without the version that a destination may have put behind it.

@@ -1,6 +1,7 @@
 //! The connection to NATS, and what the settings say of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
@@ -13,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::acks::Acks;
 use super::{NatsCredentials, NatsSettings, subject};
 use crate::connect;
-use crate::{ConnectError, Secret, ServerUrl, tls};
+use crate::{ConnectError, Secret, ServerUrl, TlsSettings, tls};
 
 /// A connection that was made once. The client makes it anew by itself when it is lost, however
 /// long that takes.
@@ -62,7 +63,7 @@ impl Link {
     }
 
     async fn connect(settings: &NatsSettings, address: &str) -> Result<Self, ConnectError> {
-        let (options, servers) = client(settings)?;
+        let (options, servers) = client(&settings.servers())?;
         let unreachable = |source| ConnectError::Unreachable {
             address: address.to_owned(),
             source,
@@ -76,15 +77,7 @@ impl Link {
         let client = options
             .connect(servers)
             .await
-            .map_err(|error| match error.kind() {
-                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                    ConnectError::Credentials {
-                        address: address.to_owned(),
-                        source: error.into(),
-                    }
-                }
-                _ => unreachable(error.into()),
-            })?;
+            .map_err(|error| unconnected(address, error))?;
         let context = ContextBuilder::new()
             .timeout(settings.ack_timeout)
             .build(client);
@@ -100,6 +93,23 @@ impl Link {
             acks: acks.map_err(|error| unreachable(error.into()))?,
             trouble,
         })
+    }
+}
+
+/// An attempt to connect failed.
+pub(super) fn unconnected(address: &str, error: async_nats::ConnectError) -> ConnectError {
+    let address = address.to_owned();
+    match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            ConnectError::Credentials {
+                address,
+                source: error.into(),
+            }
+        }
+        _ => ConnectError::Unreachable {
+            address,
+            source: error.into(),
+        },
     }
 }
 
@@ -143,11 +153,20 @@ impl connect::Link for Link {
 impl NatsSettings {
     /// Host and port of every server.
     pub(super) fn address(&self) -> String {
-        self.urls
-            .iter()
-            .map(ServerUrl::address)
-            .collect::<Vec<_>>()
-            .join(", ")
+        address(&self.urls)
+    }
+
+    fn servers(&self) -> Servers<'_> {
+        // What does not fit into the queue of a subscription is lost, and all acknowledgements come
+        // by one.
+        let capacity = self.max_in_flight.clamp(1 << 16, Semaphore::MAX_PERMITS);
+        Servers {
+            urls: &self.urls,
+            credentials: self.credentials.as_ref(),
+            tls: &self.tls,
+            connect_timeout: self.connect_timeout,
+            capacity,
+        }
     }
 
     /// # Errors
@@ -165,14 +184,40 @@ impl NatsSettings {
                 "`max_in_flight` must be greater than 0",
             ));
         }
-        tls::check(&self.tls)?;
+        self.servers().check()
+    }
+}
+
+/// The part of the settings that every connection has.
+pub(super) struct Servers<'s> {
+    pub(super) urls: &'s [ServerUrl],
+    pub(super) credentials: Option<&'s NatsCredentials>,
+    pub(super) tls: &'s TlsSettings,
+    pub(super) connect_timeout: Duration,
+    /// The messages that one subscription may hold.
+    pub(super) capacity: usize,
+}
+
+impl Servers<'_> {
+    /// # Errors
+    /// Settings that can never be used.
+    pub(super) fn check(&self) -> Result<(), ConnectError> {
+        tls::check(self.tls)?;
         client(self).map(drop)
     }
 }
 
+/// Host and port of every server.
+pub(super) fn address(urls: &[ServerUrl]) -> String {
+    let addresses: Vec<_> = urls.iter().map(ServerUrl::address).collect();
+    addresses.join(", ")
+}
+
 /// The options of the client, and the servers without the credentials in their URLs: it logs URLs
 /// as they are.
-fn client(settings: &NatsSettings) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
+pub(super) fn client(
+    settings: &Servers<'_>,
+) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
     let servers = settings.urls.iter().map(|url| {
         url.check_password()?;
         url.expose()
@@ -189,10 +234,7 @@ fn client(settings: &NatsSettings) -> Result<(ConnectOptions, Vec<ServerAddr>), 
         return Err(ConnectError::settings("`urls` names no NATS server"));
     }
     let of_a_url = servers.iter().find_map(credentials_of);
-    let options = options(
-        settings,
-        settings.credentials.as_ref().or(of_a_url.as_ref()),
-    )?;
+    let options = options(settings, settings.credentials.or(of_a_url.as_ref()))?;
     Ok((
         options,
         servers.into_iter().map(without_credentials).collect(),
@@ -200,22 +242,14 @@ fn client(settings: &NatsSettings) -> Result<(ConnectOptions, Vec<ServerAddr>), 
 }
 
 fn options(
-    settings: &NatsSettings,
+    settings: &Servers<'_>,
     credentials: Option<&NatsCredentials>,
 ) -> Result<ConnectOptions, ConnectError> {
-    let NatsSettings {
-        tls,
-        connect_timeout,
-        max_in_flight,
-        ..
-    } = settings;
-    // What does not fit into the queue of a subscription is lost, and all acknowledgements come by
-    // one.
-    let capacity = (*max_in_flight).clamp(1 << 16, Semaphore::MAX_PERMITS);
+    let tls = settings.tls;
     let mut options = ConnectOptions::new()
         .name("bento")
-        .connection_timeout(*connect_timeout)
-        .subscription_capacity(capacity);
+        .connection_timeout(settings.connect_timeout)
+        .subscription_capacity(settings.capacity);
     options = match credentials {
         None => options,
         Some(NatsCredentials::Password { user, password }) => {
@@ -310,11 +344,11 @@ mod tests {
         ]
         .map(Into::into)
         .to_vec();
-        let (_, servers) = client(&NatsSettings {
+        let settings = NatsSettings {
             urls,
             ..NatsSettings::default()
-        })
-        .unwrap();
+        };
+        let (_, servers) = client(&settings.servers()).unwrap();
         let shown: Vec<_> = servers.iter().map(ServerAddr::as_url_str).collect();
         assert_eq!(shown, ["nats://a:1", "tls://b:2", "nats://c"]);
     }

@@ -54,37 +54,37 @@ pub(super) fn publishing(error: lapin::Error) -> PublishError {
 
 /// True if the server closed the channel because the user lacks a permission.
 pub(super) fn is_denial(error: &lapin::Error) -> bool {
-    let ErrorKind::ProtocolError(error) = error.kind() else {
-        return false;
-    };
-    matches!(
-        error.kind(),
-        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
-    )
+    matches!(mistake(error), Some((AMQPSoftError::ACCESSREFUSED, _)))
 }
 
 /// True if the server closed the channel because the exchange does not exist.
 fn is_missing(error: &lapin::Error) -> bool {
-    let ErrorKind::ProtocolError(error) = error.kind() else {
-        return false;
-    };
-    matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
+    matches!(mistake(error), Some((AMQPSoftError::NOTFOUND, _)))
 }
 
 /// True if the server closed the channel because of a message.
 pub(super) fn is_refusal(error: &lapin::Error) -> bool {
-    let ErrorKind::ProtocolError(error) = error.kind() else {
-        return false;
-    };
     matches!(
-        error.kind(),
-        AMQPErrorKind::Soft(
+        mistake(error),
+        Some((
             AMQPSoftError::NOTFOUND
                 | AMQPSoftError::ACCESSREFUSED
                 | AMQPSoftError::PRECONDITIONFAILED
-                | AMQPSoftError::CONTENTTOOLARGE
-        )
+                | AMQPSoftError::CONTENTTOOLARGE,
+            _
+        ))
     )
+}
+
+/// The reason for which the server closed the channel, and its text.
+pub(super) fn mistake(error: &lapin::Error) -> Option<(&AMQPSoftError, &str)> {
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return None;
+    };
+    match error.kind() {
+        AMQPErrorKind::Soft(kind) => Some((kind, error.get_message().as_str())),
+        AMQPErrorKind::Hard(_) => None,
+    }
 }
 
 #[cfg(test)]

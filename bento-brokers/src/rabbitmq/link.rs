@@ -36,7 +36,6 @@ impl connect::Link for Link {
     const BROKER: &'static str = "RabbitMQ";
 
     async fn open(settings: &RabbitMqSettings) -> Result<Self, ConnectError> {
-        let address = settings.url.address();
         let builder = builder(settings)?;
         let connecting = async {
             let connection = builder.connect().await?;
@@ -44,13 +43,7 @@ impl connect::Link for Link {
             let channel = confirming(&connection).await?;
             Ok((connection, blocked, channel))
         };
-        let connected = tokio::time::timeout(settings.connect_timeout, connecting).await;
-        let connected = connected.map_err(|elapsed| ConnectError::Unreachable {
-            address: address.clone(),
-            source: elapsed.into(),
-        })?;
-        let (connection, blocked, channel) =
-            connected.map_err(|error| failure::connecting(address, error))?;
+        let (connection, blocked, channel) = in_time(settings, connecting).await?;
         Ok(Self {
             connection,
             idle: Mutex::new(vec![channel]),
@@ -123,6 +116,26 @@ impl Link {
     /// Asks for each exchange anew from now on.
     pub(super) fn forget_exchanges(&self) {
         lock(&self.exchanges).clear();
+    }
+}
+
+/// A connection with nothing on it, made within the time that the settings give it.
+pub(super) async fn connect(settings: &RabbitMqSettings) -> Result<Connection, ConnectError> {
+    let builder = builder(settings)?;
+    in_time(settings, async { builder.connect().await }).await
+}
+
+async fn in_time<T>(
+    settings: &RabbitMqSettings,
+    connecting: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, ConnectError> {
+    let address = settings.url.address();
+    match tokio::time::timeout(settings.connect_timeout, connecting).await {
+        Ok(connected) => connected.map_err(|error| failure::connecting(address, error)),
+        Err(elapsed) => Err(ConnectError::Unreachable {
+            address,
+            source: elapsed.into(),
+        }),
     }
 }
 

@@ -45,43 +45,46 @@ impl connect::Link for Link {
     const BROKER: &'static str = "Redis";
 
     async fn open(settings: &RedisSettings) -> Result<Self, ConnectError> {
-        let client = client(settings)?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(settings.connect_timeout))
-            .set_response_timeout(Some(settings.timeout));
-        let connecting = async {
-            let mut connection = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
-            redis::cmd("PING")
-                .query_async::<Value>(&mut connection)
-                .await?;
-            let empty = redis::pipe()
-                .cmd("MULTI")
-                .cmd("EXEC")
-                .query_async::<Value>(&mut connection)
-                .await;
-            Ok((connection, empty.is_ok()))
-        };
-        match tokio::time::timeout(settings.connect_timeout, connecting).await {
-            Ok(Ok((connection, has_transactions))) => Ok(Self {
-                connection,
-                has_transactions,
-                is_lost: AtomicBool::new(false),
-            }),
-            Ok(Err(error)) => Err(connect_error(settings, error)),
-            Err(elapsed) => {
-                let address = settings.url.address();
-                Err(ConnectError::Unreachable {
-                    address,
-                    source: elapsed.into(),
-                })
-            }
-        }
+        let mut connection = connect(settings).await?;
+        let empty = redis::pipe()
+            .cmd("MULTI")
+            .cmd("EXEC")
+            .query_async::<Value>(&mut connection)
+            .await;
+        Ok(Self {
+            connection,
+            has_transactions: empty.is_ok(),
+            is_lost: AtomicBool::new(false),
+        })
     }
 
     fn is_open(&self) -> bool {
         !self.is_lost.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection that has answered, made within the time that the settings give it.
+pub(super) async fn connect(
+    settings: &RedisSettings,
+) -> Result<MultiplexedConnection, ConnectError> {
+    let client = client(settings)?;
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(settings.connect_timeout))
+        .set_response_timeout(Some(settings.timeout));
+    let connecting = async {
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let alive = redis::cmd("PING");
+        alive.query_async::<Value>(&mut connection).await?;
+        Ok(connection)
+    };
+    match tokio::time::timeout(settings.connect_timeout, connecting).await {
+        Ok(connected) => connected.map_err(|error| connect_error(settings, error)),
+        Err(elapsed) => Err(ConnectError::Unreachable {
+            address: settings.url.address(),
+            source: elapsed.into(),
+        }),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The webhook publisher behaves as publishers do, on a receiver of the test's own.
+//! The webhook publisher behaves as publishers do, on a receiver of the test's own. The receiver of
+//! webhooks takes what it sends.
 
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -10,6 +11,7 @@ mod own;
 mod receiver;
 #[path = "../support/mod.rs"]
 mod support;
+mod taking;
 #[path = "../support/tls_server.rs"]
 mod tls_server;
 

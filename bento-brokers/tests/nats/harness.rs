@@ -14,6 +14,9 @@ use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits, WRONG_P
 
 use super::support::{PrivateServer, unique, url};
 
+#[path = "../support/streams.rs"]
+mod streams;
+
 pub(crate) struct Harness {
     pub(crate) url: String,
     /// The name of the stream, and the first token of its only subject.
@@ -46,14 +49,12 @@ impl Harness {
         let subjects = vec![format!("{}.events", self.name)];
         let context = self.context().await;
         let _ = context.delete_stream(&self.name).await;
-        context
-            .create_stream(Config {
-                name: self.name.clone(),
-                subjects,
-                ..config
-            })
-            .await
-            .unwrap();
+        let config = Config {
+            name: self.name.clone(),
+            subjects,
+            ..config
+        };
+        streams::make_stream(&context, config).await;
     }
 
     /// The number of messages in the stream.

@@ -50,12 +50,21 @@ pub(crate) fn listen(port: u16) -> TcpListener {
     }
 }
 
+/// The time within which a server listens: on a busy machine RabbitMQ takes minutes.
+const STARTS_WITHIN: Duration = Duration::from_secs(300);
+
 /// Waits until a server listens there.
 pub(crate) fn wait_for_listener(port: u16) {
+    wait_while_it_runs(port, || true);
+}
+
+/// Waits until a server listens there, as long as it runs.
+fn wait_while_it_runs(port: u16, mut runs: impl FnMut() -> bool) {
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(runs(), "the private server has ended");
         assert!(
-            begun.elapsed() < Duration::from_secs(60),
+            begun.elapsed() < STARTS_WITHIN,
             "the private server does not listen"
         );
         // A process has no way to tell us.
@@ -107,21 +116,26 @@ impl PrivateServer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let Ok(process) = quiet.spawn() else {
+        let Ok(mut process) = quiet.spawn() else {
             return false;
         };
+        wait_while_it_runs(self.port, || process.try_wait().unwrap().is_none());
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
-        wait_for_listener(self.port);
         true
     }
 
     /// Tells it to read its settings again.
     pub(crate) fn reload(&self) {
+        self.signal("HUP");
+    }
+
+    /// Sends it a signal: `STOP` lets it stand still, and `CONT` go on.
+    pub(crate) fn signal(&self, signal: &str) {
         let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         let id = process.as_ref().expect("it runs").id().to_string();
         assert!(
             Command::new("kill")
-                .args(["-s", "HUP", &id])
+                .args(["-s", signal, &id])
                 .status()
                 .unwrap()
                 .success()

@@ -25,6 +25,11 @@ pub struct EventDescriptor {
     pub removed: &'static [RemovedField],
     /// The earlier version that a hand-written upcaster starts from.
     pub upcast_from: Option<&'static EventDescriptor>,
+    /// The domain event that an integration event is made from.
+    pub made_from: Option<&'static EventDescriptor>,
+    /// The way out for consumers of a deprecated integration event; `None` for one that is not
+    /// deprecated.
+    pub deprecated: Option<&'static str>,
     /// A hash of the declaration's tokens, for telling one declaration seen twice from two
     /// declarations.
     pub fingerprint: u64,
@@ -92,6 +97,8 @@ pub enum EventRole {
     Superseded,
     /// It reads an event that another context owns.
     Consumes,
+    /// It makes the event from a domain event, for other contexts.
+    Integration,
 }
 
 /// A field of an event and what became of it over the versions.

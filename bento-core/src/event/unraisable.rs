@@ -46,6 +46,15 @@ pub trait RaisesConsumed<E: ?Sized> {
     const NEVER: Infallible;
 }
 
+#[diagnostic::on_unimplemented(
+    message = "`{E}` is an integration event, which is not raised",
+    label = "it is made from its domain event",
+    note = "raise the domain event that `from` names: the flush makes the `{E}` from it"
+)]
+pub trait RaisesIntegration<E: ?Sized> {
+    const NEVER: Infallible;
+}
+
 macro_rules! pointers {
     ($($pointer:ty),*) => {$(
         impl<A: ?Sized + RaisesPointers<E>, E: ?Sized> RaisedBy<A> for $pointer {

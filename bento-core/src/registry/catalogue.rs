@@ -29,12 +29,18 @@ pub struct CatalogueEvent {
     pub version: u32,
     /// The oldest version that can still be decoded.
     pub oldest: u32,
-    /// `current`, `superseded` or `consumes`.
+    /// `current`, `superseded`, `consumes` or `integration`.
     pub role: &'static str,
     /// The path of the struct.
     pub rust_name: String,
     /// The doc comment.
     pub docs: &'static str,
+    /// The schema of the domain event that an integration event is made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<&'static str>,
+    /// The way out for consumers of a deprecated integration event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<&'static str>,
     /// The topic, unless it is the schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<&'static str>,
@@ -147,9 +153,12 @@ impl CatalogueEvent {
                 EventRole::Current => "current",
                 EventRole::Superseded => "superseded",
                 EventRole::Consumes => "consumes",
+                EventRole::Integration => "integration",
             },
             rust_name: format!("{}::{}", event.declared.module_path, event.rust_name),
             docs: event.docs,
+            made_from: event.made_from.map(|source| source.schema),
+            deprecated: event.deprecated,
             topic: event.topic,
             routing_key: event.routing_key,
             fields: event
@@ -248,6 +257,12 @@ fn text_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Result
     if event.oldest > 1 {
         writeln!(f, "  reads versions from {}", event.oldest)?;
     }
+    if let Some(source) = event.made_from {
+        writeln!(f, "  made from {source}")?;
+    }
+    if let Some(way_out) = event.deprecated {
+        writeln!(f, "  deprecated: {way_out}")?;
+    }
     if let Some(topic) = event.topic {
         writeln!(f, "  topic {topic}")?;
     }
@@ -306,6 +321,12 @@ fn markdown_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Re
     paragraph(f, event.docs)?;
     if event.oldest > 1 {
         writeln!(f, "Reads versions from {}.\n", event.oldest)?;
+    }
+    if let Some(source) = event.made_from {
+        writeln!(f, "Made from `{source}`.\n")?;
+    }
+    if let Some(way_out) = event.deprecated {
+        writeln!(f, "Deprecated: {way_out}.\n")?;
     }
     if let Some(topic) = event.topic {
         writeln!(f, "Topic `{topic}`.\n")?;

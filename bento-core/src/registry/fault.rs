@@ -1,5 +1,6 @@
 //! Faults of a registry as a whole.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -39,6 +40,14 @@ pub enum RegistryFault {
         first: &'static AggregateDescriptor,
         /// The other.
         second: &'static AggregateDescriptor,
+    },
+    /// An integration event has the schema of a domain event, so that readers would take the one
+    /// for the other.
+    SchemaOfDomainEvent {
+        /// The integration event.
+        integration: &'static EventDescriptor,
+        /// The domain event.
+        domain: &'static EventDescriptor,
     },
     /// The `default` of a field cannot be taken, so that no payload of before can be read.
     FaultyDefault {
@@ -92,6 +101,19 @@ impl fmt::Display for RegistryFault {
                 current.version,
                 Place(superseded),
                 Place(current),
+            ),
+            Self::SchemaOfDomainEvent {
+                integration,
+                domain,
+            } => write!(
+                f,
+                "the integration event `{}` version {} has the schema of a domain event: give it \
+                 one of its own, as in `shop.{}`\n  {}\n  {}",
+                integration.schema,
+                integration.version,
+                integration.schema,
+                Place(integration),
+                Place(domain),
             ),
             Self::AggregateDeclaredTwice { first, second } => write!(
                 f,
@@ -183,11 +205,13 @@ pub(super) fn find(registry: &Registry) -> Vec<RegistryFault> {
             .filter(|event| event.role == EventRole::Current)
             .collect();
         two_current_versions(&current, &mut faults);
+        schema_of_domain_event(versions, &current, &mut faults);
         // Without a current version the newest superseded one is read.
         if let Some(newest) = current.last().or(versions.last()) {
             unreached(versions, newest, &mut faults);
         }
     }
+    unregistered_sources(registry, &mut faults);
     faulty_defaults(registry, &mut faults);
     aggregates_declared_twice(registry, &mut faults);
     faults
@@ -212,6 +236,34 @@ fn two_current_versions(current: &[&'static EventDescriptor], faults: &mut Vec<R
         older: pair[0],
         newer: pair[1],
     }));
+}
+
+/// A domain event and an integration event of one version are reported as declared twice.
+fn schema_of_domain_event(
+    versions: &[&'static EventDescriptor],
+    current: &[&'static EventDescriptor],
+    faults: &mut Vec<RegistryFault>,
+) {
+    let integration = versions
+        .iter()
+        .filter(|event| event.role == EventRole::Integration);
+    for integration in integration {
+        let same = current
+            .iter()
+            .find(|domain| domain.version != integration.version);
+        faults.extend(same.map(|domain| RegistryFault::SchemaOfDomainEvent {
+            integration,
+            domain,
+        }));
+    }
+}
+
+/// A source is named by its integration event, and so linked, but a platform may not run the
+/// registrations.
+fn unregistered_sources(registry: &Registry, faults: &mut Vec<RegistryFault>) {
+    let sources = registry.events().filter_map(|event| event.made_from);
+    let missing = sources.filter(|source| !registry.has(source));
+    faults.extend(missing.map(|event| RegistryFault::NotRegistered { event }));
 }
 
 fn unreached(
@@ -263,14 +315,15 @@ fn why_not(addition: &Addition) -> Option<String> {
             .err()
             .map(|error| format!("the field cannot be read from it: {error}")),
         Ok(Err(error)) => Some(error.to_string()),
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or(panic.downcast_ref::<&str>().copied());
-            Some(format!("it panics: {}", text.unwrap_or("with no text")))
-        }
+        Err(panic) => Some(format!("it panics: {}", panic_text(&*panic))),
     }
+}
+
+/// The text of a panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied())
+        .unwrap_or("with no text")
 }
 
 fn aggregates_declared_twice(registry: &Registry, faults: &mut Vec<RegistryFault>) {

@@ -199,7 +199,8 @@ impl StoredErrors {
 }
 
 pub(super) fn check(registry: &Registry, stored: StoredSchema) -> Option<StoredError> {
-    match registry.event(&stored.schema) {
+    let reader = registry.reader(&stored.schema, stored.version);
+    match reader.map(|reader| reader.descriptor) {
         None => Some(StoredError::UnknownEventType(stored)),
         Some(&EventDescriptor {
             version: newest, ..

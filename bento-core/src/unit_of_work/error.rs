@@ -97,6 +97,26 @@ pub enum FlushError {
         /// The field, and the error of serde.
         source: Box<DecodeError>,
     },
+    /// The conversion into an integration event panicked.
+    #[error(
+        "`{rust_name}` (`{integration_event}` version {version}) cannot be made from \
+         `{event_type}` raised at {raised_at}: its `From` panicked with \"{panic}\", and nothing \
+         was written; let the conversion take every `{event_type}`"
+    )]
+    Unmappable {
+        /// The event type of the domain event.
+        event_type: String,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+        /// The event type of the integration event.
+        integration_event: &'static str,
+        /// The version of the integration event.
+        version: u32,
+        /// The struct of the integration event.
+        rust_name: &'static str,
+        /// The text of the panic.
+        panic: String,
+    },
     /// The aggregate had no id when it raised the event.
     #[error(
         "`{event_type}` was raised at {raised_at} before `{aggregate_type}` had an id; insert it \
@@ -114,7 +134,8 @@ pub enum FlushError {
     #[error(
         "`{event_type}` was raised at {raised_at} and `{aggregate_type}`, which has a version, \
          was not saved after that; call `tx.save(&mut aggregate)` before the commit, or \
-         `aggregate.discard()` if it did not happen"
+         `aggregate.discard()` if it did not happen, and load the aggregate again if it is \
+         event-sourced"
     )]
     Unsaved {
         /// The event type of the event.

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::content::{content, integration_event};
 use super::error::FlushError;
 use super::lanes::TenantOfEach;
 use super::{FrameId, State, UnitOfWork};
 use crate::envelope::Envelope;
 use crate::event::EventDescriptor;
 use crate::id::EventId;
+use crate::integration;
 use crate::limits;
 use crate::metadata::{Metadata, check_header};
 use crate::outbox::{OutboxEntry, Sharding};
@@ -105,17 +107,36 @@ impl Outcome<'_> {
     }
 }
 
+/// The events of one save and the number before theirs.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers<'a> {
+    /// Sorted.
+    pub(crate) of: &'a [Ordinal],
+    pub(crate) before: i64,
+}
+
+impl Numbers<'_> {
+    /// The number of an event; `None` for one that is not saved now.
+    fn number(&self, event: &RaisedEvent) -> Option<i64> {
+        let index = self.of.binary_search(&event.ordinal).ok()?;
+        Some(self.before + 1 + index as i64)
+    }
+}
+
+/// Serialises the unflushed events, or those of one save.
 pub(super) fn serialise(
     unit_of_work: UnitOfWork,
     state: &State,
     within: FrameId,
     sharding: &Sharding,
+    saved: Option<Numbers<'_>>,
 ) -> Result<Flush, FlushError> {
-    let mut serialiser = Serialiser::new(state, sharding);
+    let mut serialiser = Serialiser::new(state, sharding, saved);
     let mut result = serialiser.note_written();
+    let is_wanted = |event: &RaisedEvent| saved.is_none_or(|saved| saved.number(event).is_some());
     for frame in &state.frames {
         frame.for_each_unflushed(&mut |event| {
-            if result.is_ok() {
+            if result.is_ok() && is_wanted(event) {
                 result = serialiser.add(event);
             }
         });
@@ -134,6 +155,7 @@ pub(super) fn serialise(
 struct Serialiser<'a> {
     state: &'a State,
     sharding: &'a Sharding,
+    saved: Option<Numbers<'a>>,
     ordinals: Vec<Ordinal>,
     repeats: HashSet<Ordinal>,
     entries: Vec<(Ordinal, OutboxEntry)>,
@@ -144,10 +166,11 @@ struct Serialiser<'a> {
 }
 
 impl<'a> Serialiser<'a> {
-    fn new(state: &'a State, sharding: &'a Sharding) -> Self {
+    fn new(state: &'a State, sharding: &'a Sharding, saved: Option<Numbers<'a>>) -> Self {
         Self {
             state,
             sharding,
+            saved,
             ordinals: Vec::new(),
             repeats: HashSet::new(),
             entries: Vec::new(),
@@ -162,21 +185,34 @@ impl<'a> Serialiser<'a> {
         let envelope = self.envelope(event)?;
         check(event, &envelope)?;
         self.keep_tenant(event, &envelope)?;
-        let is_chosen = event.metadata.event_id.is_some();
+        // A stored event has a number: the store refuses an id that it knows.
+        let is_stored = self.saved.is_some();
+        let is_chosen = event.metadata.event_id.is_some() && !is_stored;
         if is_chosen && self.is_repeated(&envelope, event)? {
             self.repeats.insert(event.ordinal);
             return Ok(());
         }
-        let may_be_known = is_chosen || event.offered;
+        let may_be_known = !is_stored && (is_chosen || event.offered);
         let shard = self.sharding.shard(&envelope);
-        self.entries.push((
-            event.ordinal,
-            OutboxEntry {
+        // A repeated event is found by its position, so it stands before what is made from it.
+        let position = self.entries.len();
+        let entry = OutboxEntry {
+            shard,
+            may_be_known,
+            envelope,
+        };
+        self.entries.push((event.ordinal, entry));
+        let Some(source) = event.event() else {
+            return Ok(());
+        };
+        for mapping in integration::mappings_of(&**source) {
+            let entry = OutboxEntry {
                 shard,
                 may_be_known,
-                envelope,
-            },
-        ));
+                envelope: integration_event(mapping, event, &self.entries[position].1.envelope)?,
+            };
+            self.entries.push((event.ordinal, entry));
+        }
         Ok(())
     }
 
@@ -283,7 +319,7 @@ impl<'a> Serialiser<'a> {
         );
         envelope.aggregate_type = Cow::Borrowed(aggregate_type);
         envelope.aggregate_id = aggregate_id;
-        envelope.sequence = sequence(event, aggregate_type)?;
+        envelope.sequence = self.sequence(event, aggregate_type)?;
         envelope.tenant_id = self.tenant(event)?;
         envelope.topic = own_or_declared(&metadata.topic, event, |descriptor| descriptor.topic);
         envelope.routing_key = own_or_declared(&metadata.routing_key, event, |descriptor| {
@@ -296,6 +332,25 @@ impl<'a> Serialiser<'a> {
             envelope.content_encoding = Some("binary".to_owned());
         }
         Ok(envelope)
+    }
+
+    fn sequence(
+        &self,
+        event: &RaisedEvent,
+        aggregate_type: &'static str,
+    ) -> Result<Option<i64>, FlushError> {
+        match event.numbering {
+            Numbering::Unversioned => Ok(None),
+            Numbering::Given { sequence, .. } => Ok(Some(sequence)),
+            Numbering::Awaited => {
+                let number = self.saved.and_then(|saved| saved.number(event));
+                number.map(Some).ok_or_else(|| FlushError::Unsaved {
+                    event_type: event.event_type().into_owned(),
+                    aggregate_type,
+                    raised_at: event.raised_at,
+                })
+            }
+        }
     }
 
     fn tenant(&self, event: &RaisedEvent) -> Result<Option<String>, FlushError> {
@@ -360,37 +415,6 @@ fn check(event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {
     })
 }
 
-fn content(event: &RaisedEvent) -> Result<(Cow<'static, str>, u32, Bytes), FlushError> {
-    match &event.content {
-        Content::Typed(typed) => {
-            let mut payload = Vec::with_capacity(256);
-            typed
-                .encode(&mut payload)
-                .map_err(|source| FlushError::Unserialisable {
-                    event_type: event.event_type().into_owned(),
-                    raised_at: event.raised_at,
-                    source,
-                })?;
-            if cfg!(debug_assertions) {
-                typed
-                    .reads_back(&payload)
-                    .map_err(|source| FlushError::Unreadable {
-                        event_type: event.event_type().into_owned(),
-                        raised_at: event.raised_at,
-                        source: Box::new(source),
-                    })?;
-            }
-            let descriptor = typed.descriptor();
-            Ok((
-                Cow::Borrowed(descriptor.schema),
-                descriptor.version,
-                payload.into(),
-            ))
-        }
-        Content::Raw { topic, payload } => Ok((Cow::Owned(topic.clone()), 0, payload.clone())),
-    }
-}
-
 fn stream(event: &RaisedEvent) -> Result<(&'static str, String), FlushError> {
     match &event.stream {
         Stream::Aggregate {
@@ -407,18 +431,6 @@ fn stream(event: &RaisedEvent) -> Result<(&'static str, String), FlushError> {
         }),
         Stream::Key(key) => Ok(("", key.clone())),
         Stream::None => Ok(("", String::new())),
-    }
-}
-
-fn sequence(event: &RaisedEvent, aggregate_type: &'static str) -> Result<Option<i64>, FlushError> {
-    match event.numbering {
-        Numbering::Unversioned => Ok(None),
-        Numbering::Given { sequence, .. } => Ok(Some(sequence)),
-        Numbering::Awaited => Err(FlushError::Unsaved {
-            event_type: event.event_type().into_owned(),
-            aggregate_type,
-            raised_at: event.raised_at,
-        }),
     }
 }
 

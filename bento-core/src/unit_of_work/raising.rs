@@ -58,12 +58,14 @@ pub trait ReturnedEvents {
     ///
     /// # Errors
     /// [`RaiseError::NoScope`] outside the scope of a transaction.
+    #[track_caller]
     fn raise_all(self) -> Result<(), RaiseError>;
 }
 
 impl ReturnedEvents for () {
     const ARE_EVENTS: bool = false;
 
+    #[track_caller]
     fn raise_all(self) -> Result<(), RaiseError> {
         Ok(())
     }
@@ -73,6 +75,7 @@ impl ReturnedEvents for () {
 impl<E: Raisable> ReturnedEvents for E {
     const ARE_EVENTS: bool = true;
 
+    #[track_caller]
     fn raise_all(self) -> Result<(), RaiseError> {
         raise(self)
     }
@@ -81,24 +84,36 @@ impl<E: Raisable> ReturnedEvents for E {
 impl<E: Raisable> ReturnedEvents for Option<E> {
     const ARE_EVENTS: bool = true;
 
+    #[track_caller]
     fn raise_all(self) -> Result<(), RaiseError> {
-        self.into_iter().try_for_each(raise)
+        match self {
+            Some(event) => raise(event),
+            None => Ok(()),
+        }
     }
 }
 
 impl<E: Raisable> ReturnedEvents for Vec<E> {
     const ARE_EVENTS: bool = true;
 
+    #[track_caller]
     fn raise_all(self) -> Result<(), RaiseError> {
-        self.into_iter().try_for_each(raise)
+        for event in self {
+            raise(event)?;
+        }
+        Ok(())
     }
 }
 
 impl<E: Raisable, const N: usize> ReturnedEvents for [E; N] {
     const ARE_EVENTS: bool = true;
 
+    #[track_caller]
     fn raise_all(self) -> Result<(), RaiseError> {
-        self.into_iter().try_for_each(raise)
+        for event in self {
+            raise(event)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
+use std::time::Duration;
 
 use bento_core::metadata::Metadata;
 use bento_relay::publish::{Delivery, PublishError};
@@ -9,39 +10,44 @@ use tokio::time::timeout;
 
 use super::{Dispatcher, answer, context, undone};
 use crate::call::EventContext;
-use crate::descriptor::HandlerDescriptor;
+use crate::configured::Configured;
 use crate::error::{Class, HandleError};
-use crate::telemetry::{self, Running};
+use crate::telemetry::{self, FILTERED, Running};
 
 impl Dispatcher {
     /// The handler of a batch, if it takes batches.
-    pub(super) fn batch_handler(&self, batch: &[Delivery]) -> Option<&'static HandlerDescriptor> {
+    pub(super) fn batch_handler(&self, batch: &[Delivery]) -> Option<&Configured> {
         let name = &batch.first()?.destination.name;
-        let handler = self.shared.handlers.get(&**name).copied();
-        handler.filter(|handler| handler.is_batch)
+        let handler = self.shared.handlers.get(&**name);
+        handler.filter(|handler| handler.descriptor.is_batch)
     }
 
     /// Handles a batch in one transaction. One that fails is divided from the left, until the event
-    /// that fails is alone; what follows it in its aggregate is not tried.
+    /// that fails is alone; what follows it in its aggregate is not tried. Events that the handler
+    /// does not get are done.
     pub(super) async fn handle_batch(
         &self,
-        handler: &'static HandlerDescriptor,
+        configured: &Configured,
         batch: &[Delivery],
     ) -> Vec<Result<(), PublishError>> {
+        let handler = configured.descriptor;
         let mut answers: Vec<Option<Result<(), PublishError>>> =
             batch.iter().map(|_| None).collect();
         let mut failed: HashSet<(&str, &str)> = HashSet::new();
-        let mut parts = VecDeque::from([(0..batch.len()).collect::<Vec<_>>()]);
+        let gets = |place: &usize| configured.gets(&batch[*place].envelope);
+        let (taken, filtered): (Vec<_>, Vec<_>) = (0..batch.len()).partition(gets);
+        let mut parts = VecDeque::from([taken]);
         while let Some(mut part) = parts.pop_front() {
             part.retain(|&place| {
                 let is_behind = aggregate(&batch[place]).is_some_and(|of| failed.contains(&of));
                 if is_behind {
-                    let message = "an earlier event of its aggregate failed in the same batch";
-                    answers[place] = Some(Err(PublishError::not_tried(message)));
+                    answers[place] = Some(Err(behind()));
                 }
                 !is_behind
             });
-            let handled = in_time(handler, self.handle_part(handler, batch, &part));
+            let handling = self.handle_part(configured, batch, &part);
+            let limit = self.shared.limits.of_call(configured, &self.shared.db);
+            let handled = in_time(limit, handling);
             let Err(error) = handled.await else {
                 part.iter().for_each(|&place| answers[place] = Some(Ok(())));
                 continue;
@@ -60,6 +66,16 @@ impl Dispatcher {
                 answers[place] = Some(Err(answer(&error)));
             }
         }
+        for place in filtered {
+            // Behind a failure it is brought again, and counted then.
+            let of = aggregate(&batch[place]).filter(|of| failed.contains(of));
+            let has_failed = |earlier: usize| {
+                aggregate(&batch[earlier]) == of && matches!(answers[earlier], Some(Err(_)))
+            };
+            let is_behind = of.is_some() && (0..place).any(has_failed);
+            answers[place] = Some(if is_behind { Err(behind()) } else { Ok(()) });
+            telemetry::count(handler.name, FILTERED, usize::from(!is_behind));
+        }
         let answered = answers.into_iter();
         answered
             .map(|answer| answer.expect("each part is answered"))
@@ -69,24 +85,30 @@ impl Dispatcher {
     /// Handles a part of a batch in one transaction, without the events that are handled already.
     async fn handle_part(
         &self,
-        handler: &'static HandlerDescriptor,
+        configured: &Configured,
         batch: &[Delivery],
         part: &[usize],
     ) -> Result<(), HandleError> {
         if part.is_empty() {
             return Ok(());
         }
+        let handler = configured.descriptor;
         let metadata = metadata_of(batch, part);
         let _running = Running::begin(handler.name);
         let work = async {
-            let tx = self.begin().await?;
+            let tx = self.begin(configured).await?;
             let events: Vec<_> = part
                 .iter()
                 .map(|&place| batch[place].envelope.event_id)
                 .collect();
             let recorded = self.in_turn(tx.record_batch_handled(handler.name, &events));
             let new = recorded.await?;
-            let is_new = |place: &&usize| new.contains(&batch[**place].envelope.event_id);
+            // An event that is handled again may come beside a delivery that is repeated.
+            let mut taken = HashSet::new();
+            let is_new = |place: &&usize| {
+                let event = batch[**place].envelope.event_id;
+                new.contains_key(&event) && taken.insert(event)
+            };
             let contexts: Vec<_> = part
                 .iter()
                 .filter(is_new)
@@ -98,7 +120,7 @@ impl Dispatcher {
                 return Ok(());
             };
             telemetry::count(handler.name, "repeated", part.len() - contexts.len());
-            let call = self.call(handler, contexts, Some(tx));
+            let call = self.call(handler, contexts, new[&event], Some(tx));
             let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
             let result = self.run(handler, &call).await;
             let tx = call.transaction.expect("it was just put there");
@@ -112,8 +134,9 @@ impl Dispatcher {
                 Err(error) if error.class == Class::Skip => {
                     tx.rollback().await?;
                     telemetry::count(handler.name, "skipped", new.len());
-                    for event in new {
-                        self.shared.db.record_skipped(handler.name, event).await?;
+                    for (event, generation) in new {
+                        let db = &self.shared.db;
+                        db.record_skipped(handler.name, event, generation).await?;
                     }
                     Ok(())
                 }
@@ -124,12 +147,17 @@ impl Dispatcher {
     }
 }
 
+/// The answer for an event behind one that failed.
+fn behind() -> PublishError {
+    PublishError::not_tried("an earlier event of its aggregate failed in the same batch")
+}
+
 /// Limits the time of a transaction to that of the handler.
 async fn in_time(
-    handler: &HandlerDescriptor,
+    limit: Option<Duration>,
     handling: impl Future<Output = Result<(), HandleError>>,
 ) -> Result<(), HandleError> {
-    let Some(limit) = handler.timeout else {
+    let Some(limit) = limit else {
         return handling.await;
     };
     let too_late =

@@ -22,6 +22,10 @@ pub(super) struct Pruning {
 }
 
 impl Pruning {
+    pub(super) fn retention(&self) -> Duration {
+        self.retention
+    }
+
     pub(super) fn new(retention: Duration) -> Self {
         let next = Mutex::default();
         Self { retention, next }

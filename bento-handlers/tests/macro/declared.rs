@@ -15,6 +15,7 @@ fn a_descriptor_has_the_keys() {
     assert!(!handler.is_batch && !handler.is_ordered);
     assert_eq!(handler.timeout, Some(Duration::from_secs(90)));
     assert_eq!(handler.concurrency, Some(1));
+    assert_eq!(handler.retry, Some("patient"));
     assert_eq!(handler.from, StartFrom::Beginning);
     assert_eq!(
         handler.docs,
@@ -31,8 +32,15 @@ fn a_descriptor_without_keys_has_the_defaults() {
     assert_eq!(handler.effect, Effect::Key);
     assert!(handler.is_ordered);
     assert_eq!((handler.timeout, handler.concurrency), (None, None));
+    assert_eq!(handler.retry, None);
     assert_eq!(handler.from, StartFrom::Now);
     assert_eq!(handler.docs, "");
+}
+
+#[test]
+fn a_handler_may_start_with_a_time() {
+    let time = "2026-10-31T23:00:00.5Z".parse().unwrap();
+    assert_eq!(descriptor("orders.count").from, StartFrom::At(time));
 }
 
 #[test]

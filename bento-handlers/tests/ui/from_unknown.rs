@@ -10,7 +10,7 @@ pub struct OrderConfirmed {
     pub order_id: u64,
 }
 
-#[event_handler(name = "stock.reserve", from = "beginning")]
+#[event_handler(name = "stock.reserve", from = start)]
 async fn reserve(event: OrderConfirmed, tx: &OutboxTransaction) -> Result<(), HandleError> {
     Ok(())
 }

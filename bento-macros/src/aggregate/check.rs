@@ -4,9 +4,12 @@ use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 use syn::{Attribute, Path};
 
-use super::input::{Aggregate, AggregateField, NamedEvent};
+use super::field::AggregateField;
+use super::input::{Aggregate, NamedEvent};
+use super::snapshots_check;
 use crate::case::{is_lower_snake, pascal, snake};
 use crate::diagnostics::{Errors, list, near_match};
+use crate::keyed::Keyed;
 use crate::syntax;
 
 /// The most characters of the column that carries an aggregate type.
@@ -37,6 +40,18 @@ impl Checked<'_> {
     pub(super) fn has_a_type(&self) -> bool {
         self.aggregate.fields.is_some() && self.aggregate.head.generics.params.is_empty()
     }
+
+    /// True if it is declared `event_sourced`, and can be.
+    pub(super) fn is_event_sourced(&self) -> bool {
+        self.aggregate.is_event_sourced() && self.has_a_type()
+    }
+
+    /// The fields of the id.
+    pub(super) fn id_fields(&self) -> impl Iterator<Item = &AggregateField<'_>> {
+        let fields = self.aggregate.fields();
+        let named = |id: &&Ident| fields.iter().find(|field| field.ident == *id);
+        self.id.iter().filter_map(named)
+    }
 }
 
 /// An event in `events(…)` and its variant.
@@ -53,6 +68,8 @@ pub(super) fn check<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Ch
     let aggregate_type = aggregate_type(aggregate, errors);
     let id = id(aggregate, errors);
     let version = version(aggregate, &id, errors);
+    check_event_sourced(aggregate, &id, errors);
+    snapshots_check::check(aggregate, errors);
     let pending = pending(aggregate, errors);
     let events = events(aggregate, errors);
     let event_enum = event_enum(aggregate, &aggregate_type, &events, errors);
@@ -225,6 +242,37 @@ fn version<'a>(
         return None;
     }
     Some(first)
+}
+
+/// Checks that an event-sourced aggregate has a version, and an id before its row is there.
+fn check_event_sourced(aggregate: &Aggregate, id: &[&Ident], errors: &mut Errors) {
+    if !aggregate.is_event_sourced() || aggregate.fields.is_none() {
+        return;
+    }
+    if let Some(id) = id.iter().find(|id| aggregate.is_generated(id)) {
+        errors.on(
+            id,
+            "the database makes this id when the row is inserted, and the events of an \
+             event-sourced aggregate are stored under its id before: make the id in the \
+             application, as in `Uuid::now_v7()`, and say so with `#[sea_orm(primary_key, \
+             auto_increment = false)]`",
+        );
+    }
+    let is_versioned = aggregate
+        .fields()
+        .iter()
+        .any(|field| field.marked_version.is_some());
+    let is_explained = aggregate.attribute.faulty.explains("version");
+    if let Some(Keyed { key, .. }) = &aggregate.attribute.event_sourced
+        && !is_versioned
+        && !is_explained
+    {
+        errors.on(
+            key,
+            "an event-sourced aggregate counts its events: add a field \
+             `#[aggregate(version)] version: i64`",
+        );
+    }
 }
 
 /// The field marked `#[aggregate(events)]`, else that of type `PendingEvents`.

@@ -59,6 +59,9 @@ pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
                 }
             }
             impl #private::AggregateEvents for #event_enum {
+                fn into_any(self) -> #private::Arc<dyn #private::AnyEvent> {
+                    #private::unreachable!()
+                }
                 fn from_any(_: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {
                     #private::unreachable!()
                 }
@@ -209,9 +212,24 @@ fn from_impls(checked: &Checked) -> TokenStream {
             };
         }
     });
+    let shared = checked.events.iter().map(
+        |Listed {
+             cfgs,
+             path,
+             variant,
+             position,
+         }| {
+            quote!(#(#cfgs)* Self::#variant(__bento_event) =>
+            #private::share_again::<#ident, #path, #position>(__bento_event))
+        },
+    );
     quote! {
         #[automatically_derived]
         impl #private::AggregateEvents for #event_enum {
+            fn into_any(self) -> #private::Arc<dyn #private::AnyEvent> {
+                match self { #(#shared,)* }
+            }
+
             fn from_any(
                 __bento_event: #private::Arc<dyn #private::AnyEvent>,
             ) -> #private::Option<Self> {

@@ -1,13 +1,14 @@
 //! The tokens of an aggregate.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Field, Fields, Item, parse_quote};
 
 use super::check::{Checked, Listed};
-use super::events;
-use super::input::{AggregateField, Head, mark_of_an_event};
+use super::field::{AggregateField, keeps_events, mark_of_an_event};
+use super::input::Head;
+use super::{event_sourced, events};
 use crate::door::declaration;
 use crate::syntax::{derives, docs, has_argument};
 
@@ -18,6 +19,7 @@ pub(super) fn expand(checked: &Checked) -> TokenStream {
     let parts = [
         aggregate_impl(checked),
         versioned_impl(checked),
+        event_sourced::implementation(checked),
         events::enum_impls(checked),
         events::raised_by_impls(checked),
         registration(checked),
@@ -36,7 +38,7 @@ pub(super) fn expand(checked: &Checked) -> TokenStream {
 pub(super) fn copy_of_a_model(mut item: Item) -> TokenStream {
     if let Item::Struct(copy) = &mut item {
         for field in &mut copy.fields {
-            let keeps_events = super::input::keeps_events(field);
+            let keeps_events = keeps_events(field);
             strip_marks(&mut field.attrs);
             if keeps_events {
                 hide(field, true, derives_serde(&copy.attrs));
@@ -121,9 +123,11 @@ fn methods(checked: &Checked) -> TokenStream {
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     let event_enum = &checked.event_enum;
     let raising = raising_methods(checked);
+    let from_events = event_sourced::from_events(checked);
     quote! {
         #[allow(dead_code, deprecated)]
         impl #impl_generics #ident #ty_generics #where_clause {
+            #from_events
             #raising
 
             /// The pending events, oldest first.
@@ -201,6 +205,7 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
     );
     let key = key(checked);
     let version = version(checked);
+    let storage = event_sourced::storage(checked);
     let pending = pending(checked);
     quote! {
         #[automatically_derived]
@@ -215,11 +220,20 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
                 events: &[#(#events),*],
             };
             #version
+            #storage
             #[inline]
             fn aggregate_key(&self) -> #private::AggregateKey {
                 #key
             }
             #pending
+        }
+
+        #[automatically_derived]
+        impl #impl_generics #private::InitialState for #ident #ty_generics #where_clause {
+            type Aggregate = Self;
+            fn into_aggregate(self) -> Self {
+                self
+            }
         }
     }
 }
@@ -255,36 +269,18 @@ fn key(checked: &Checked) -> TokenStream {
     if !checked.has_a_type() {
         return quote!(#private::unreachable!());
     }
-    let fields = checked.aggregate.fields();
     checked
-        .id
-        .iter()
-        .fold(quote!(#private::AggregateKey::new()), |key, id| {
-            let span = fields
-                .iter()
-                .find(|field| field.ident == *id)
-                .map_or_else(|| id.span(), |field| field.ty.span());
-            let part = quote_spanned!(span=> &self.#id);
-            if is_generated(checked, id) {
+        .id_fields()
+        .fold(quote!(#private::AggregateKey::new()), |key, field| {
+            let mut id = field.ident.clone();
+            id.set_span(id.span().located_at(field.ty.span()));
+            let part = quote_spanned!(field.ty.span()=> &self.#id);
+            if checked.aggregate.is_generated(field.ident) {
                 quote!(#key.push_generated(#part))
             } else {
                 quote!(#key.push(#part))
             }
         })
-}
-
-/// True if the database makes this part of the id: SeaORM's rule, by which only a primary key of
-/// one field is counted.
-fn is_generated(checked: &Checked, id: &Ident) -> bool {
-    let aggregate = checked.aggregate;
-    let mut primary_key = aggregate
-        .fields()
-        .iter()
-        .filter(|field| field.is_primary_key);
-    match (primary_key.next(), primary_key.next()) {
-        (Some(field), None) => aggregate.is_model() && field.ident == id && field.is_counted,
-        _ => false,
-    }
 }
 
 /// The version. A type that cannot be one is reported at the field.

@@ -4,9 +4,11 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote_spanned;
 use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
-use syn::{Attribute, Fields, Generics, Item, LitStr, Path, Token, Type, Visibility};
+use syn::{Attribute, Fields, Generics, Item, LitStr, Path, Token, Visibility};
 
+use super::field::{AggregateField, KEYS_OF_THE_STRUCT};
 use super::model;
+use super::snapshots_key::SnapshotsKey;
 use crate::diagnostics::{Errors, near_match};
 use crate::door::private;
 use crate::keyed::{Faulty, Grammar, Keyed, for_each_key, parenthesised, set, value};
@@ -14,20 +16,11 @@ use crate::syntax;
 
 const GRAMMAR: Grammar = Grammar {
     attribute: "#[aggregate(…)]",
-    keys: &["events", "id", "name", "event_enum", "crate"],
+    keys: &KEYS_OF_THE_STRUCT,
     form: EVENTS_FORM,
 };
 
-const FIELD_GRAMMAR: Grammar = Grammar {
-    attribute: "#[aggregate(…)]",
-    keys: &["id", "version", "events"],
-    form: "id",
-};
-
 const EVENTS_FORM: &str = "events(OrderCreated, OrderPaid)";
-
-/// The types of a primary key that SeaORM does not let the database count.
-const NOT_COUNTED: [&str; 2] = ["String", "Uuid"];
 
 /// `#[aggregate(…)]`.
 #[derive(Default)]
@@ -36,6 +29,8 @@ pub(super) struct AggregateAttribute {
     pub(super) id: Option<Keyed<Vec<Ident>>>,
     pub(super) name: Option<Keyed<LitStr>>,
     pub(super) event_enum: Option<Keyed<Ident>>,
+    pub(super) event_sourced: Option<Keyed<()>>,
+    pub(super) snapshots: Option<Keyed<SnapshotsKey>>,
     /// The path to the module an expansion may name.
     private: TokenStream,
     pub(super) faulty: Faulty,
@@ -67,28 +62,6 @@ pub(super) struct Head<'a> {
     pub(super) generics: &'a Generics,
 }
 
-/// A field and what marks it.
-pub(super) struct AggregateField<'a> {
-    pub(super) ident: &'a Ident,
-    pub(super) ty: &'a Type,
-    /// `#[aggregate(id)]`, and its place.
-    pub(super) marked_id: Option<&'a Attribute>,
-    /// `#[aggregate(version)]`, and its place.
-    pub(super) marked_version: Option<&'a Attribute>,
-    /// `#[aggregate(events)]`, and its place.
-    pub(super) marked_events: Option<&'a Attribute>,
-    /// True if the list of events stands here, which is an error.
-    pub(super) lists_events: bool,
-    /// `#[sea_orm(primary_key)]`.
-    pub(super) is_primary_key: bool,
-    /// True if SeaORM lets the database count a primary key of this field alone.
-    pub(super) is_counted: bool,
-    /// `#[sea_orm(ignore)]`.
-    pub(super) is_ignored: bool,
-    /// True if the type is called `PendingEvents`.
-    pub(super) is_pending: bool,
-}
-
 impl AggregateAttribute {
     pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut attribute = Self::default();
@@ -110,6 +83,15 @@ impl AggregateAttribute {
         krate: &mut Option<Keyed<Path>>,
         errors: &mut Errors,
     ) -> syn::Result<()> {
+        if key == "event" && input.peek(Token![-]) {
+            errors.at(
+                key.span(),
+                "expected `event_sourced`, with `_` and not with `-`",
+            );
+            value_tokens(input)?;
+            set(&mut self.event_sourced, key, (), errors);
+            return Ok(());
+        }
         match meant(key, errors)? {
             "events" => {
                 let events = self.parse_events(key, input, errors)?;
@@ -132,6 +114,14 @@ impl AggregateAttribute {
                     value(key, input, "event_enum = OrderEvent")?,
                     errors,
                 );
+            }
+            "event_sourced" => {
+                set(&mut self.event_sourced, key, (), errors);
+                refuse_value(key, input, errors)?;
+            }
+            "snapshots" => {
+                let snapshots = SnapshotsKey::parse(key, input, errors)?;
+                set(&mut self.snapshots, key, snapshots, errors);
             }
             _ => set(
                 krate,
@@ -189,6 +179,17 @@ fn meant(key: &Ident, errors: &mut Errors) -> syn::Result<&'static str> {
         }
         None => Err(unknown),
     }
+}
+
+/// Reads over a value behind a key that has none.
+fn refuse_value(key: &Ident, input: ParseStream, errors: &mut Errors) -> syn::Result<()> {
+    if input.is_empty() || input.peek(Token![,]) {
+        return Ok(());
+    }
+    let message = format!("`{key}` has no value: write `{key}` alone, or leave it out");
+    errors.at(key.span(), message);
+    input.parse::<Option<Token![=]>>()?;
+    value_tokens(input).map(drop)
 }
 
 /// The tokens up to the next comma, without brackets or parentheses around them.
@@ -339,6 +340,22 @@ impl<'a> Aggregate<'a> {
         self.fields.as_deref().unwrap_or_default()
     }
 
+    /// True if it is declared `event_sourced`, above the struct or, which is an error, on a field.
+    pub(super) fn is_event_sourced(&self) -> bool {
+        self.attribute.event_sourced.is_some()
+            || self.fields().iter().any(|field| field.is_event_sourced)
+    }
+
+    /// True if the database makes this part of the id: SeaORM's rule, by which only a primary key
+    /// of one field is counted.
+    pub(super) fn is_generated(&self, id: &Ident) -> bool {
+        let mut primary_key = self.fields().iter().filter(|field| field.is_primary_key);
+        match (primary_key.next(), primary_key.next()) {
+            (Some(field), None) => self.is_model() && field.ident == id && field.is_counted,
+            _ => false,
+        }
+    }
+
     /// True if SeaORM makes an entity of the struct.
     pub(super) fn is_model(&self) -> bool {
         model::is_model(self.head.attrs)
@@ -366,124 +383,4 @@ impl<'a> Head<'a> {
             generics,
         })
     }
-}
-
-impl<'a> AggregateField<'a> {
-    fn parse(field: &'a syn::Field, errors: &mut Errors) -> Option<Self> {
-        let sea_orm = || {
-            field
-                .attrs
-                .iter()
-                .filter(|attr| attr.path().is_ident("sea_orm"))
-        };
-        let says = |argument: &str| sea_orm().any(|attr| syntax::has_argument(attr, argument));
-        let auto_increment =
-            sea_orm().find_map(|attr| syntax::flag_argument(attr, "auto_increment"));
-        let mut parsed = Self {
-            ident: field.ident.as_ref()?,
-            ty: &field.ty,
-            marked_id: None,
-            marked_version: None,
-            marked_events: None,
-            lists_events: false,
-            is_primary_key: says("primary_key"),
-            is_counted: auto_increment.unwrap_or_else(|| !is_one_of(&field.ty, &NOT_COUNTED)),
-            is_ignored: says("ignore"),
-            is_pending: syntax::is_type(&field.ty, "PendingEvents"),
-        };
-        for attr in &field.attrs {
-            if attr.path().is_ident("aggregate") {
-                parsed.parse_mark(attr, errors);
-            } else if let Some(name) = mark_of_an_event(attr) {
-                errors.on(
-                    attr,
-                    format_args!(
-                        "`#[{name}(…)]` belongs to an event, and this is an aggregate: remove it"
-                    ),
-                );
-            }
-        }
-        Some(parsed)
-    }
-
-    /// True if the field keeps the pending events, by its mark or by its type.
-    pub(super) fn keeps_events(&self) -> bool {
-        self.is_pending || self.marked_events.is_some()
-    }
-
-    fn parse_mark(&mut self, attr: &'a Attribute, errors: &mut Errors) {
-        let arguments = syntax::arguments(attr);
-        if arguments.is_empty() {
-            errors.on(
-                attr,
-                "this mark says nothing: write `#[aggregate(id)]`, `#[aggregate(version)]` or \
-                 `#[aggregate(events)]`",
-            );
-        }
-        let mut means_version = false;
-        let faulty = for_each_key(arguments, &FIELD_GRAMMAR, errors, |key, input, _| {
-            let name = key.to_string();
-            let is_of_the_struct = input.peek(syn::token::Paren) || input.peek(Token![=]);
-            match name.as_str() {
-                "events" if is_of_the_struct => {
-                    (self.marked_events, self.lists_events) = (Some(attr), true);
-                    Err(of_the_struct(key))
-                }
-                _ if is_of_the_struct && GRAMMAR.keys.contains(&name.as_str()) => {
-                    Err(of_the_struct(key))
-                }
-                _ => {
-                    let marked = match name.as_str() {
-                        "id" => &mut self.marked_id,
-                        "version" => &mut self.marked_version,
-                        "events" => &mut self.marked_events,
-                        _ => {
-                            means_version =
-                                near_match(&name, FIELD_GRAMMAR.keys) == Some("version");
-                            return Err(FIELD_GRAMMAR.unknown(key));
-                        }
-                    };
-                    *marked = Some(attr);
-                    Ok(())
-                }
-            }
-        });
-        let is_marked =
-            [self.marked_id, self.marked_version, self.marked_events].contains(&Some(attr));
-        if is_marked || faulty.is_empty() {
-            return;
-        }
-        // The probable meaning: no further error about a missing mark.
-        let meant = if means_version {
-            &mut self.marked_version
-        } else {
-            &mut self.marked_id
-        };
-        *meant = meant.or(Some(attr));
-    }
-}
-
-fn of_the_struct(key: &Ident) -> syn::Error {
-    let message = "belongs above the struct, in its own `#[aggregate(…)]`: a field is marked \
-                   `id`, `version` or `events`";
-    syn::Error::new(key.span(), format_args!("`{key}` {message}"))
-}
-
-fn is_one_of(ty: &Type, names: &[&str]) -> bool {
-    names.iter().any(|name| syntax::is_type(ty, name))
-}
-
-/// True if a field keeps the pending events, by its mark or by its type.
-pub(super) fn keeps_events(field: &syn::Field) -> bool {
-    let is_mark = |attr: &&Attribute| {
-        attr.path().is_ident("aggregate") && syntax::has_argument(attr, "events")
-    };
-    field.attrs.iter().any(|attr| is_mark(&attr)) || syntax::is_type(&field.ty, "PendingEvents")
-}
-
-/// The name of an attribute that only an event has.
-pub(super) fn mark_of_an_event(attr: &Attribute) -> Option<&'static str> {
-    ["event", "domain_event"]
-        .into_iter()
-        .find(|name| attr.path().is_ident(name))
 }

@@ -1,10 +1,14 @@
 //! `#[aggregate]`: parse, check, expand.
 
 mod check;
+mod event_sourced;
 mod events;
 mod expand;
+mod field;
 mod input;
 mod model;
+mod snapshots_check;
+mod snapshots_key;
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -126,3 +126,42 @@ fn an_event_under_a_condition_is_nowhere_in_a_build_without_it() {
         expect_file!["snapshots/condition.rs"],
     );
 }
+
+#[test]
+fn an_event_sourced_aggregate_with_a_composite_key() {
+    check(
+        quote!(event_sourced, id = (bank, number), events(AccountOpened)),
+        quote! {
+            #[derive(Default)]
+            pub struct Account {
+                bank: String,
+                number: u64,
+                #[aggregate(version)]
+                version: i64,
+                events: PendingEvents,
+            }
+        },
+        expect_file!["snapshots/event_sourced.rs"],
+    );
+}
+
+#[test]
+fn an_event_sourced_aggregate_with_snapshots() {
+    check(
+        quote!(
+            event_sourced,
+            snapshots(every = 50, version = 3),
+            events(AccountOpened)
+        ),
+        quote! {
+            #[derive(Default, Serialize, Deserialize, WireShape)]
+            pub struct Account {
+                id: String,
+                #[aggregate(version)]
+                version: i64,
+                events: PendingEvents,
+            }
+        },
+        expect_file!["snapshots/with_snapshots.rs"],
+    );
+}

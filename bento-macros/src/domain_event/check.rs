@@ -3,17 +3,21 @@
 use std::collections::BTreeSet;
 
 use proc_macro2::{Ident, Span};
-use syn::Path;
+use syn::{Item, Path};
 
-use super::input::{Event, EventAttribute};
+use super::input::{Declares, Event, EventAttribute};
 use super::{history, payload};
 use crate::case::is_lower_dotted_snake;
 use crate::diagnostics::Errors;
+use crate::syntax;
 
 /// The most characters of the columns and broker names that carry a schema.
 const SCHEMA_LENGTH_MAX: usize = 128;
 
 pub(super) fn check(event: &Event, errors: &mut Errors) {
+    if event.attribute.declares == Declares::Integration {
+        check_integration(event, errors);
+    }
     check_schema(event, errors);
     check_topic(event, errors);
     if !check_versions(event, errors) {
@@ -28,6 +32,45 @@ pub(super) fn check(event: &Event, errors: &mut Errors) {
     // A step may only seem to be missing where the history was not understood.
     if errors.is_empty() {
         check_chain(event, errors);
+    }
+}
+
+/// Removes the attribute of the other kind of event, and says that it is one too many.
+pub(super) fn refuse_both(declares: Declares, item: &mut Item, errors: &mut Errors) {
+    let other = match declares {
+        Declares::Domain => Declares::Integration,
+        Declares::Integration => Declares::Domain,
+    };
+    for attr in syntax::take_attrs(item, |path| syntax::last_ident(path, other.name())) {
+        errors.on(
+            attr.path(),
+            "a struct is either a domain event or an integration event: give the integration event \
+             a struct of its own, made `from` the domain event",
+        );
+    }
+}
+
+/// Checks that an integration event says what it is made from, and a deprecated one what to do.
+fn check_integration(event: &Event, errors: &mut Errors) {
+    let EventAttribute {
+        from,
+        deprecated,
+        faulty,
+        ..
+    } = event.attribute;
+    if from.is_none() && !faulty.explains("from") {
+        errors.at(
+            Span::call_site(),
+            "an integration event is made from a domain event: add `from = OrderConfirmed`",
+        );
+    }
+    if let Some(text) = deprecated.as_ref().map(|text| &text.value)
+        && text.value().trim().is_empty()
+    {
+        errors.at(
+            text.span(),
+            "`deprecated` says what consumers do instead, as in `deprecated = \"use version 2\"`",
+        );
     }
 }
 

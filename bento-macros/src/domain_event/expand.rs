@@ -11,10 +11,10 @@ use syn::{Attribute, ItemStruct};
 
 use super::check::{covered_steps, missing_step};
 use super::field::EventField;
-use super::input::{Event, EventAttribute};
-use super::serde_attrs;
+use super::input::{Declares, Event, EventAttribute};
 use crate::door::declaration;
 use crate::keyed::Keyed;
+use crate::serde_attrs;
 use crate::syntax::{as_written, derives, docs, has_argument, last_ident, mentions, respan};
 
 pub(super) fn expand(event: &Event) -> TokenStream {
@@ -23,6 +23,7 @@ pub(super) fn expand(event: &Event) -> TokenStream {
         domain_event_impl(event),
         marker_impls(event),
         typed_step(event),
+        mapping(event),
         registration(event),
         declared_twice(event),
     ];
@@ -41,7 +42,7 @@ fn item(attribute: &EventAttribute, mut item: ItemStruct) -> TokenStream {
 
 /// Removes attributes that only this macro reads, or that stand there by mistake.
 pub(super) fn strip_field_attributes(item: &mut ItemStruct) {
-    const OURS: [&str; 3] = ["event", "domain_event", "aggregate"];
+    const OURS: [&str; 4] = ["event", "domain_event", "integration_event", "aggregate"];
     for field in &mut item.fields {
         field
             .attrs
@@ -88,8 +89,9 @@ fn domain_event_impl(event: &Event) -> TokenStream {
     let (history, decode_older) = (history(event), decode_older(event));
     // A chain of versions is checked by these, without a look at the descriptors, which name each
     // other.
-    let is_of_a_chain =
-        event.attribute.superseded.is_some() || event.attribute.upcast_from.is_some();
+    let is_of_a_chain = event.attribute.superseded.is_some()
+        || event.attribute.upcast_from.is_some()
+        || event.attribute.declares == Declares::Integration;
     let of_a_chain = is_of_a_chain.then(|| {
         quote! {
             const SCHEMA: &'static #private::str = #schema;
@@ -192,6 +194,14 @@ fn optional_descriptors(event: &Event) -> TokenStream {
         .upcast_from
         .as_ref()
         .map(|_| quote!(upcast_from: #private::older_descriptor::<#ident>(),));
+    let made_from = attribute
+        .from
+        .as_ref()
+        .map(|_| quote!(made_from: #private::Some(#private::source_descriptor::<#ident>()),));
+    let deprecated = attribute
+        .deprecated
+        .as_ref()
+        .map(|Keyed { value, .. }| quote!(deprecated: #private::Some(#value),));
     let topic = attribute
         .topic
         .as_ref()
@@ -202,7 +212,7 @@ fn optional_descriptors(event: &Event) -> TokenStream {
         .map(|Keyed { value, .. }| quote!(routing_key: #private::Some(#value),));
     let allow = attribute.allow.iter().map(ToString::to_string);
     let allow = (!attribute.allow.is_empty()).then(|| quote!(allow: &[#(#allow),*],));
-    quote!(#oldest #role #removed #upcast_from #topic #routing_key #allow)
+    quote!(#oldest #role #removed #upcast_from #made_from #deprecated #topic #routing_key #allow)
 }
 
 /// `oldest` as written, else that of the version upcast from; `None` for 1.
@@ -221,6 +231,9 @@ fn oldest(event: &Event) -> Option<TokenStream> {
 
 /// The role in the descriptor; `None` for a current version.
 fn role(attribute: &EventAttribute) -> Option<TokenStream> {
+    if attribute.declares == Declares::Integration {
+        return Some(quote!(Integration));
+    }
     match (&attribute.consumes, &attribute.superseded) {
         (Some(_), _) => Some(quote!(Consumes)),
         (None, Some(_)) => Some(quote!(Superseded)),
@@ -274,6 +287,11 @@ fn marker_impls(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let ident = &event.item.ident;
     let (marker, refusal) = match (&event.attribute.superseded, &event.attribute.consumes) {
+        // A later version may be upcast from it, as from one that is superseded.
+        _ if event.attribute.declares == Declares::Integration => (
+            quote!(Superseded),
+            unraisable(&private, ident, &quote!(RaisesIntegration)),
+        ),
         (Some(_), None) => (
             quote!(Superseded),
             unraisable(&private, ident, &quote!(RaisesSuperseded)),
@@ -341,6 +359,25 @@ fn typed_step(event: &Event) -> TokenStream {
             type Older = #older;
         }
         const _: () = { #proof #(#unused)* };
+    }
+}
+
+/// The way from the domain event to an integration event.
+fn mapping(event: &Event) -> TokenStream {
+    let Some(from) = &event.attribute.from else {
+        return TokenStream::new();
+    };
+    let private = event.attribute.private();
+    let (ident, source) = (&event.item.ident, &from.value);
+    quote! {
+        #[automatically_derived]
+        impl #private::IntegrationEvent for #ident
+        where
+            for<'__bento> #ident: #private::DomainEvent,
+        {
+            type Source = #source;
+        }
+        #private::inventory::submit! { #private::IntegrationRegistration::of::<#ident>() }
     }
 }
 

@@ -7,7 +7,7 @@ use syn::punctuated::Punctuated;
 use syn::{Attribute, Item, Path, Token, parse_quote};
 
 use super::expand::{strip_field_attributes, with_serde};
-use super::input::EventAttribute;
+use super::input::{Declares, EventAttribute};
 use crate::syntax::{arguments, last_ident, mentions};
 
 /// The item and its implementations. With `refused_by_serde` the derives stay, so that serde
@@ -58,7 +58,8 @@ fn event_stub(attribute: &EventAttribute, ident: &Ident) -> TokenStream {
         .as_ref()
         .map_or_else(String::new, |schema| schema.value.value());
     let version = attribute.version();
-    let marker = if attribute.superseded.is_some() {
+    let is_integration = attribute.declares == Declares::Integration;
+    let marker = if attribute.superseded.is_some() || is_integration {
         quote!(Superseded)
     } else {
         quote!(Raisable)

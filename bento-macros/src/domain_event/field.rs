@@ -4,9 +4,9 @@ use proc_macro2::Ident;
 use syn::ext::IdentExt;
 use syn::{Attribute, Expr, LitStr, Type};
 
-use super::serde_attrs::{FieldAttrs, Sides, StructAttrs};
 use crate::diagnostics::Errors;
 use crate::keyed::{Grammar, Keyed, Version, for_each_key, set, value};
+use crate::serde_attrs::{FieldAttrs, Sides, StructAttrs};
 use crate::syntax;
 
 const FIELD_GRAMMAR: Grammar = Grammar {

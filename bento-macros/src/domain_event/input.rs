@@ -7,12 +7,67 @@ use syn::spanned::Spanned;
 use syn::{Fields, Item, ItemEnum as Enum, ItemStruct, ItemUnion as Union, LitStr, Path};
 
 use super::field::EventField;
-use super::serde_attrs::StructAttrs;
 use crate::diagnostics::{Errors, list};
 use crate::door::private;
 use crate::keyed::{Faulty, Grammar, Keyed, Version, for_each_key, parenthesised, set, value};
+use crate::serde_attrs::StructAttrs;
 use crate::syntax;
 
+/// The attribute that declares the event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Declares {
+    /// `#[domain_event(…)]`.
+    #[default]
+    Domain,
+    /// `#[integration_event(…)]`.
+    Integration,
+}
+
+impl Declares {
+    /// The name of the attribute.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Domain => "domain_event",
+            Self::Integration => "integration_event",
+        }
+    }
+
+    /// The error for a key that the attribute does not have.
+    fn unknown(self, key: &Ident) -> syn::Error {
+        if self == Self::Domain && (key == "from" || key == "deprecated") {
+            let message = format_args!(
+                "`{key}` is a key of an integration event: did you mean `#[integration_event(…)]`?"
+            );
+            return syn::Error::new(key.span(), message);
+        }
+        self.grammar().unknown(key)
+    }
+
+    fn grammar(self) -> &'static Grammar {
+        match self {
+            Self::Domain => &GRAMMAR,
+            Self::Integration => &INTEGRATION_GRAMMAR,
+        }
+    }
+}
+
+const INTEGRATION_GRAMMAR: Grammar = Grammar {
+    attribute: "#[integration_event(…)]",
+    keys: &[
+        "from",
+        "schema",
+        "version",
+        "oldest",
+        "upcast_from",
+        "deprecated",
+        "topic",
+        "routing_key",
+        "removed",
+        "allow",
+        "crate",
+    ],
+    form: "from = OrderConfirmed, schema = \"shop.order.confirmed\", version = 1",
+};
 const GRAMMAR: Grammar = Grammar {
     attribute: "#[domain_event(…)]",
     keys: &[
@@ -44,9 +99,12 @@ const LINTS: Grammar = Grammar {
     form: "allow(bare_noun)",
 };
 
-/// `#[domain_event(…)]`.
+/// `#[domain_event(…)]` or `#[integration_event(…)]`.
 #[derive(Default)]
 pub(super) struct EventAttribute {
+    pub(super) declares: Declares,
+    pub(super) from: Option<Keyed<Path>>,
+    pub(super) deprecated: Option<Keyed<LitStr>>,
     pub(super) schema: Option<Keyed<LitStr>>,
     pub(super) version: Option<Keyed<Version>>,
     pub(super) oldest: Option<Keyed<Version>>,
@@ -78,13 +136,18 @@ pub(super) struct Event<'a> {
 }
 
 impl EventAttribute {
-    pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+    pub(super) fn parse(declares: Declares, tokens: TokenStream, errors: &mut Errors) -> Self {
+        let grammar = declares.grammar();
         let mut attribute = Self {
+            declares,
             tokens: tokens.clone(),
             ..Self::default()
         };
         let mut krate: Option<Keyed<Path>> = None;
-        let faulty = for_each_key(tokens, &GRAMMAR, errors, |key, input, errors| {
+        let faulty = for_each_key(tokens, grammar, errors, |key, input, errors| {
+            if !grammar.keys.iter().any(|known| key == known) {
+                return Err(declares.unknown(key));
+            }
             match key.to_string().as_str() {
                 "schema" => set(
                     &mut attribute.schema,
@@ -109,6 +172,20 @@ impl EventAttribute {
                         &mut attribute.upcast_from,
                         key,
                         value(key, input, "upcast_from = OrderCreatedV1")?,
+                        errors,
+                    );
+                }
+                "from" => set(
+                    &mut attribute.from,
+                    key,
+                    value(key, input, "from = OrderConfirmed")?,
+                    errors,
+                ),
+                "deprecated" => {
+                    set(
+                        &mut attribute.deprecated,
+                        key,
+                        value(key, input, "deprecated = \"use version 2\"")?,
                         errors,
                     );
                 }
@@ -144,7 +221,7 @@ impl EventAttribute {
                     &mut attribute.allow,
                     errors,
                 ),
-                _ => return Err(GRAMMAR.unknown(key)),
+                _ => return Err(grammar.unknown(key)),
             }
             Ok(())
         });

@@ -1,10 +1,14 @@
 //! Checks of the keys.
 
 use proc_macro2::Span;
+use syn::LitStr;
 
 use super::input::HandlerAttribute;
 use crate::case::is_lower_dotted_snake;
-use crate::diagnostics::Errors;
+use crate::diagnostics::{Errors, list, near_match};
+
+/// The retry policies that have a name, as `bento_relay::retry::RetryPolicies::NAMES`.
+const RETRY_POLICIES: [&str; 4] = ["default", "aggressive", "patient", "once"];
 
 /// The most characters of the columns that carry the name of a handler.
 const NAME_LENGTH_MAX: usize = 128;
@@ -28,6 +32,9 @@ pub(super) fn check(attribute: &HandlerAttribute, errors: &mut Errors) {
             "`concurrency` must be greater than 0: pause a handler that should not run",
         );
     }
+    if let Some(retry) = &attribute.retry {
+        check_retry(&retry.value, errors);
+    }
     for pattern in attribute.events.iter().flat_map(|events| &events.value.0) {
         let text = pattern.value();
         if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -40,6 +47,21 @@ pub(super) fn check(attribute: &HandlerAttribute, errors: &mut Errors) {
                 ),
             );
         }
+    }
+}
+
+/// Checks the name of the retry policy.
+fn check_retry(policy: &LitStr, errors: &mut Errors) {
+    let name = policy.value();
+    if !RETRY_POLICIES.contains(&name.as_str()) {
+        let known = list(RETRY_POLICIES);
+        let hint = near_match(&name, &RETRY_POLICIES)
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        errors.at(
+            policy.span(),
+            format_args!("unknown retry policy `{name}`: the policies are {known}{hint}"),
+        );
     }
 }
 
@@ -73,5 +95,15 @@ fn check_name(attribute: &HandlerAttribute, errors: &mut Errors) {
                 text.len()
             ),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bento_relay::retry::RetryPolicies;
+
+    #[test]
+    fn the_policies_are_those_of_the_relay() {
+        assert_eq!(super::RETRY_POLICIES, RetryPolicies::NAMES);
     }
 }

@@ -121,14 +121,22 @@ fn descriptor(handler: &Handler) -> TokenStream {
     });
     let timeout = option(&private, timeout);
     let concurrency = attribute.concurrency.as_ref().map(|concurrency| {
-        let number = concurrency.value.number;
-        quote!(#number)
+        let (number, span) = (concurrency.value.number, concurrency.value.span);
+        let input = handler.input;
+        let at_once = respan(quote!(#private::at_once), span);
+        quote_spanned!(span=> #at_once::<#input>(#number))
     });
     let concurrency = option(&private, concurrency);
+    let retry = attribute.retry.as_ref().map(|retry| {
+        let name = retry.value.value();
+        quote!(#name)
+    });
+    let retry = option(&private, retry);
     let is_ordered = attribute.order.is_none();
     let from = match attribute.from.as_ref().map(|from| from.value) {
         None | Some(Start::Now) => quote!(Now),
         Some(Start::Beginning) => quote!(Beginning),
+        Some(Start::At(seconds, nanos)) => quote!(At(#private::moment(#seconds, #nanos))),
     };
     let (declared, docs) = (declaration(&private), docs(&function.attrs));
     let states = parameters
@@ -144,6 +152,7 @@ fn descriptor(handler: &Handler) -> TokenStream {
             is_batch: #is_batch,
             timeout: #timeout,
             concurrency: #concurrency,
+            retry: #retry,
             is_ordered: #is_ordered,
             from: #private::StartFrom::#from,
             declared: #declared,
@@ -217,7 +226,10 @@ fn run(handler: &Handler) -> TokenStream {
         let from_call = item_of(ty, &quote!(#private::FromCall<'_>), "from_call");
         quote!(#from_call(#call))
     });
+    let output = Ident::new("__bento_output", Span::mixed_site());
     let finish = item_of(handler.output, &quote!(#private::HandlerResult), "finish");
+    let (_, last) = ends(handler.output);
+    let finish = quote_spanned!(last=> |#output| #finish(#output));
     let start = respan(quote!(move ||), ident.span());
     let ok = respan(quote!(#private::Ok), ident.span());
     let start = quote_spanned!(ident.span()=> #start #ok(#ident(#event?, #(#parameters),*)));

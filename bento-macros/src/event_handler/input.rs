@@ -8,7 +8,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Item, ItemFn, LitInt, LitStr, Path, Token, Type, parenthesized};
 
-use super::{signature, timeout};
+use super::{moment, signature, timeout};
 use crate::diagnostics::Errors;
 use crate::door::handlers_private;
 use crate::keyed::{Faulty, Grammar, Keyed, for_each_key, set, value};
@@ -19,6 +19,7 @@ const GRAMMAR: Grammar = Grammar {
         "name",
         "timeout",
         "concurrency",
+        "retry",
         "order",
         "from",
         "events",
@@ -45,6 +46,7 @@ pub(super) struct HandlerAttribute {
     pub(super) name: Option<Keyed<LitStr>>,
     pub(super) timeout: Option<Keyed<Timeout>>,
     pub(super) concurrency: Option<Keyed<Concurrency>>,
+    pub(super) retry: Option<Keyed<LitStr>>,
     pub(super) order: Option<Keyed<NoOrder>>,
     pub(super) from: Option<Keyed<Start>>,
     pub(super) events: Option<Keyed<Patterns>>,
@@ -68,11 +70,13 @@ pub(super) struct Concurrency {
 /// `none`.
 pub(super) struct NoOrder;
 
-/// `now` or `beginning`.
+/// `now`, `beginning` or a time.
 #[derive(Clone, Copy)]
 pub(super) enum Start {
     Now,
     Beginning,
+    /// The seconds since 1970, and the nanoseconds beside them.
+    At(i64, u32),
 }
 
 /// `"order.*"`, or several in parentheses.
@@ -124,6 +128,10 @@ impl HandlerAttribute {
             "concurrency" => {
                 let concurrency = value_saying_why(key, input, "concurrency = 16")?;
                 set(&mut self.concurrency, key, concurrency, errors);
+            }
+            "retry" => {
+                let retry = value(key, input, "retry = \"patient\"")?;
+                set(&mut self.retry, key, retry, errors);
             }
             "order" => {
                 let order = value_saying_why(key, input, "order = none")?;
@@ -242,13 +250,26 @@ impl Parse for NoOrder {
 
 impl Parse for Start {
     fn parse(input: ParseStream) -> syn::Result<Self> {
+        if input.peek(LitStr) {
+            let text: LitStr = input.parse()?;
+            let time =
+                moment::parse(&text.value()).map(|(seconds, nanos)| Self::At(seconds, nanos));
+            return time.ok_or_else(|| {
+                syn::Error::new(
+                    text.span(),
+                    "expected a time as RFC 3339 writes it, with its offset: \
+                     `from = \"2026-11-01T00:00:00Z\"`; `now` and `beginning` have no quotes",
+                )
+            });
+        }
         match input.parse::<Ident>() {
             Ok(word) if word == "now" => Ok(Self::Now),
             Ok(word) if word == "beginning" => Ok(Self::Beginning),
             parsed => Err(syn::Error::new(
                 parsed.map_or_else(|error| error.span(), |word| word.span()),
-                "expected `from = now`, for the events after a new handler was recorded, or \
-                 `from = beginning`, for all that the outbox still holds",
+                "expected `from = now`, for the events after a new handler was recorded, \
+                 `from = beginning`, for all that the outbox still holds, or a time, \
+                 `from = \"2026-11-01T00:00:00Z\"`",
             )),
         }
     }

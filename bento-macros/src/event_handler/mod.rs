@@ -3,6 +3,7 @@
 mod check;
 mod expand;
 mod input;
+mod moment;
 mod signature;
 mod timeout;
 

@@ -177,6 +177,10 @@ fn check_parameter(at: usize, parameter: &PatType, errors: &mut Errors) -> bool 
             "a handler takes its event by value: write `{}`",
             as_written(elem)
         ),
+        _ if is_extractor(elem) => format!(
+            "a handler takes `{elem}` by value: write `{elem}`",
+            elem = as_written(elem)
+        ),
         _ if reference.mutability.is_some() => {
             let elem = as_written(elem);
             format!("a handler has no `&mut` parameter: write `&{elem}`")

@@ -38,6 +38,7 @@ fn every_key() {
             name = "audit.write",
             timeout = "1m500ms",
             concurrency = 16,
+            retry = "patient",
             order = none,
             from = beginning,
             events = ("order.*", "invoice.paid"),

@@ -1,14 +1,16 @@
-//! Commands for dead letters, held events and tenants on behalf of an actor; a policy is asked
-//! first.
+//! Commands for dead letters, held events, tenants and handlers on behalf of an actor; a policy is
+//! asked first.
 
+use bento_core::envelope::Envelope;
 use bento_core::id::EventId;
 
 use super::{
     Amendment, BlankReason, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters,
     DiscardedDeadLetter, Discarding, ReplayMode, ReplayReport, Replayed,
 };
+use crate::handler_control::{HandledAgain, HandlerControl, HandlerState};
 use crate::held::{HeldEvents, HeldFilter};
-use crate::store::StoreError;
+use crate::store::{Leftovers, StoreError};
 use crate::tenant::{
     AllowAll, PausedTenant, Pauses, Refused, TenantAction, TenantPolicy, TenantRequest,
 };
@@ -289,5 +291,100 @@ impl<S: HeldEvents, P: TenantPolicy> Operator<'_, S, P> {
     pub async fn retry_now(&self, filter: &HeldFilter) -> Result<u64, OperatorError> {
         self.ask(TenantAction::RetryNow, filter.tenant_id.as_deref())?;
         Ok(self.store.retry_now(filter).await?)
+    }
+}
+
+impl<S: HandlerControl, P: TenantPolicy> Operator<'_, S, P> {
+    /// Returns the recorded handlers, see [`HandlerControl::handlers`]. The policy is asked for all
+    /// tenants, as by every command for handlers.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
+    pub async fn handlers(&self) -> Result<Vec<HandlerState>, OperatorError> {
+        self.ask(TenantAction::List, None)?;
+        Ok(self.store.handlers().await?)
+    }
+
+    /// Stops the calls of a handler, see [`HandlerControl::pause_handler`]; the name of the
+    /// operator is stored with the reason.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn pause_handler(&self, name: &str, reason: &str) -> Result<bool, OperatorError> {
+        let because = self.because(reason)?;
+        self.ask(TenantAction::PauseHandler, None)?;
+        let (reason, actor) = (because.reason(), because.actor());
+        Ok(self.store.pause_handler(name, reason, actor).await?)
+    }
+
+    /// Resumes the calls of a handler, see [`HandlerControl::resume_handler`].
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn resume_handler(&self, name: &str) -> Result<bool, OperatorError> {
+        self.ask(TenantAction::ResumeHandler, None)?;
+        Ok(self.store.resume_handler(name).await?)
+    }
+
+    /// Removes the record of a handler that no release has any more, see
+    /// [`HandlerControl::retire_handler`]. Returns what waits for it, `None` if it is not recorded.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all.
+    pub async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, OperatorError> {
+        self.ask(TenantAction::RetireHandler, None)?;
+        Ok(self.store.retire_handler(name).await?)
+    }
+}
+
+impl<S: HandlerControl + DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
+    /// Lets a handler handle an event once more, see [`HandlerControl::handle_again`]. The policy
+    /// is asked for the tenant of the event if it is a dead letter of the handler, else for all
+    /// tenants.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more
+    /// while the event waits.
+    pub async fn handle_again(
+        &self,
+        handler: &str,
+        event_id: EventId,
+    ) -> Result<HandledAgain, OperatorError> {
+        self.ask_for_letter(TenantAction::HandleAgain, event_id, handler)
+            .await?;
+        Ok(self.store.handle_again(handler, event_id).await?)
+    }
+
+    /// Lets a handler handle an event once more that the operator has, see
+    /// [`HandlerControl::handle_envelope_again`]. The policy is asked for the tenant in the
+    /// envelope, and for all tenants without one.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// As [`handle_again`](Self::handle_again).
+    pub async fn handle_envelope_again(
+        &self,
+        handler: &str,
+        envelope: &Envelope,
+    ) -> Result<HandledAgain, OperatorError> {
+        self.ask(TenantAction::HandleAgain, envelope.tenant_id.as_deref())?;
+        Ok(self.store.handle_envelope_again(handler, envelope).await?)
     }
 }

@@ -18,7 +18,7 @@ use crate::store::RelayId;
 ///
 /// let sharding = Sharding { lanes: 3.try_into().unwrap(), ..Sharding::default() };
 /// let (relay, expires_in) = (RelayId::new(), Duration::from_secs(10));
-/// let relay = RelayState { relay, lanes: Some(vec![0, 1]), expires_in };
+/// let relay = RelayState { relay, lanes: Some(vec![0, 1]), handlers: vec![], expires_in };
 /// let coverage = Coverage::of(&[relay], sharding);
 /// assert_eq!(coverage.unserved, [2]);
 /// assert_eq!(coverage.to_string(), "no relay serves lane 2");
@@ -116,6 +116,7 @@ mod tests {
 
     fn relay(lanes: Option<&[u16]>) -> RelayState {
         RelayState {
+            handlers: Vec::new(),
             relay: RelayId::new(),
             lanes: lanes.map(<[u16]>::to_vec),
             expires_in: Duration::from_secs(1),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::leg::{Leg, LegState};
 use super::outlet::Wave;
 use super::streams::Stream;
-use super::{Admission, Decision, Machine, Observer, Reason, Routing};
+use super::{Admission, Decision, Machine, Missing, Observer, Reason, Routing};
 use crate::publish::{FailureClass, PublishError};
 use crate::retry::RetryPolicies;
 use crate::route::{HeadOfLine, Route};
@@ -26,6 +26,7 @@ const LONGEST_CHAIN: usize = 32;
 struct Fault {
     class: FailureClass,
     retry_after: Option<Duration>,
+    is_newer: bool,
     text: String,
 }
 
@@ -179,8 +180,17 @@ impl<R: Routing> Machine<R> {
         let Fault {
             class,
             retry_after,
+            is_newer,
             text,
         } = fault;
+        let leg = &self.batch.legs[index];
+        if is_newer {
+            let (handler, event_type) = (leg.name.to_string(), leg.envelope.event_type.to_string());
+            self.note_missing(Missing::Version {
+                handler,
+                event_type,
+            });
+        }
         let leg = &self.batch.legs[index];
         let (position, name) = (leg.position, &leg.name);
         // The wait by the policy; an answer about the event ends the waits of a destination that
@@ -366,6 +376,7 @@ impl Fault {
         let class = classes
             .max_by_key(|class| gravity(*class))
             .unwrap_or(FailureClass::Unavailable);
+        let is_newer = faults.iter().any(|(_, error)| error.is_of_newer_version());
         let retry_after = faults
             .iter()
             .filter_map(|(_, error)| error.retry_after())
@@ -388,6 +399,7 @@ impl Fault {
         Self {
             class,
             retry_after,
+            is_newer,
             text: bounded(text),
         }
     }

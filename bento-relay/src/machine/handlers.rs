@@ -6,17 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::envelope::Envelope;
+use chrono::{DateTime, Utc};
 
 use super::leg::Leg;
 use super::unroutable::LOOK_AGAIN;
 use super::{Machine, Missing, Observer, Reason, Routing};
 use crate::publish::HandlerRoute;
+use crate::retry::RetryPolicies;
 use crate::route::{Glob, HeadOfLine, Route, RouteError, Target, Targets};
 use crate::store::RecordedHandler;
 
 /// The handlers of this process.
 #[derive(Debug, Default)]
-pub(crate) struct OwnHandlers(BTreeMap<Arc<str>, Takes>);
+pub(crate) struct OwnHandlers(BTreeMap<Arc<str>, Own>);
+
+/// A handler of this process.
+#[derive(Debug)]
+struct Own {
+    takes: Takes,
+    retry: Option<RetryPolicies>,
+}
 
 /// The event types that a handler takes.
 #[derive(Debug, Default)]
@@ -35,12 +44,17 @@ pub(super) struct Recorded {
     route: Arc<Route>,
     takes: Takes,
     starts_after: i64,
+    starts_at: Option<DateTime<Utc>>,
+    is_paused: bool,
 }
 
 impl OwnHandlers {
     pub(crate) fn new(routes: &[HandlerRoute]) -> Self {
-        let takes = |route: &HandlerRoute| (Arc::clone(&route.name), Takes::new(&route.takes));
-        Self(routes.iter().map(takes).collect())
+        let own = |route: &HandlerRoute| {
+            let (takes, retry) = (Takes::new(&route.takes), route.retry);
+            (Arc::clone(&route.name), Own { takes, retry })
+        };
+        Self(routes.iter().map(own).collect())
     }
 
     /// True if this process has the handler.
@@ -50,13 +64,18 @@ impl OwnHandlers {
 
     /// True if a handler of this process takes an event type that it names, not by a pattern alone.
     fn name_event_type(&self, name: &str, event_type: &str) -> bool {
-        self.0.get(name).is_some_and(|takes| takes.name(event_type))
+        let own = self.0.get(name);
+        own.is_some_and(|own| own.takes.name(event_type))
     }
 
     fn take(&self, name: &str, event_type: &str) -> bool {
-        self.0
-            .get(name)
-            .is_some_and(|takes| takes.matches(event_type))
+        let own = self.0.get(name);
+        own.is_some_and(|own| own.takes.matches(event_type))
+    }
+
+    /// The retry policies of a handler of this process, if it has some of its own.
+    fn retry(&self, name: &str) -> Option<RetryPolicies> {
+        self.0.get(name)?.retry
     }
 }
 
@@ -76,8 +95,9 @@ impl Takes {
 }
 
 impl Recorded {
-    fn new(handler: RecordedHandler) -> Self {
+    fn new(handler: RecordedHandler, own: &OwnHandlers) -> Self {
         let route = Route {
+            retry: own.retry(&handler.name),
             head_of_line: if handler.ordered {
                 HeadOfLine::Hold
             } else {
@@ -89,11 +109,14 @@ impl Recorded {
             route: Arc::new(route),
             takes: Takes::new(&handler.takes),
             starts_after: handler.starts_after,
+            starts_at: handler.starts_at,
+            is_paused: handler.is_paused,
         }
     }
 
     fn takes(&self, position: i64, envelope: &Envelope) -> bool {
-        self.starts_after < position && self.takes.matches(&envelope.event_type)
+        let is_late = self.starts_at.is_none_or(|at| at <= envelope.occurred_at);
+        self.starts_after < position && is_late && self.takes.matches(&envelope.event_type)
     }
 }
 
@@ -103,7 +126,9 @@ impl Handlers {
     }
 
     pub(super) fn record(&mut self, recorded: Vec<RecordedHandler>) {
-        self.recorded = recorded.into_iter().map(Recorded::new).collect();
+        let recorded = recorded.into_iter();
+        let recorded = recorded.map(|handler| Recorded::new(handler, &self.own));
+        self.recorded = recorded.collect();
     }
 
     pub(super) fn named(&self, name: &str) -> Option<&Recorded> {
@@ -145,6 +170,17 @@ impl Handlers {
         recorded.find(|handler| Arc::ptr_eq(&handler.route, route))
     }
 
+    /// The handler among the destinations of a route that an operator has paused.
+    pub(super) fn paused(&self, route: &Route) -> Option<&Arc<str>> {
+        let mut paused = (self.recorded.iter()).filter(|handler| handler.is_paused);
+        let leads_to = |handler: &&Recorded| {
+            let mut handlers = (route.destinations.iter())
+                .filter(|destination| destination.publisher() == HandlerRoute::PUBLISHER);
+            handlers.any(|destination| destination.name == handler.route.name)
+        };
+        paused.find(leads_to).map(|handler| &handler.route.name)
+    }
+
     /// True if the route leads to a handler, and this process does not handle such an event.
     pub(super) fn are_away(&self, route: &Arc<Route>, event_type: &str) -> bool {
         self.of(route)
@@ -172,6 +208,21 @@ impl<R: Routing> Machine<R> {
             }
             _ => self.router.resume(envelope, name),
         }
+    }
+
+    /// Holds an event for a handler that is paused, untried.
+    pub(super) fn wait_for_resumption(
+        &mut self,
+        leg: Leg,
+        handler: &Arc<str>,
+        observer: &mut impl Observer,
+    ) {
+        // Held rows of a paused handler are not returned; one under another name may be.
+        if leg.is_held_row() {
+            let error = format!("handler `{handler}` is paused");
+            return self.wait_longer(leg, LOOK_AGAIN, error);
+        }
+        self.add_held(leg, Reason::Paused, observer);
     }
 
     /// Holds an event for a handler that this process does not serve, untried and without an end.

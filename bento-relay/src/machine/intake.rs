@@ -173,6 +173,9 @@ impl<R: Routing> Machine<R> {
         reach: &mut impl FnMut(&Destination) -> Reach,
         observer: &mut impl Observer,
     ) {
+        if let Some(paused) = self.handlers.paused(route).cloned() {
+            return self.wait_for_resumption(leg, &paused, observer);
+        }
         if self.handlers.are_away(route, &leg.envelope.event_type) {
             return self.wait_for_handler(leg, unroutable_for, observer);
         }

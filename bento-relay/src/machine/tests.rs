@@ -15,6 +15,7 @@ use crate::store::{Failure, HeldRow, NewDeadLetter, OutboxRow, StreamKey};
 
 mod any_rules;
 mod company;
+mod handlers;
 mod late;
 mod one_batch;
 mod one_by_one;

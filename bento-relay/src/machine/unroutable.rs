@@ -40,6 +40,8 @@ pub(crate) enum Missing {
     Destination(String),
     /// The form in which a later release writes routing, found in an event of this type.
     Form(String),
+    /// A release that knows the version of an event of this type, for a handler.
+    Version { handler: String, event_type: String },
 }
 
 /// The default time for which an event that no rule takes is looked at.
@@ -54,6 +56,12 @@ impl<R: Routing> Machine<R> {
     pub(crate) fn unroutable_after(mut self, patience: Duration) -> Self {
         self.unroutable_after = patience;
         self
+    }
+
+    pub(super) fn note_missing(&mut self, missing: Missing) {
+        if self.missing.len() < MISSING_MAX {
+            self.missing.insert(missing);
+        }
     }
 
     /// Returns the things that events needed since the last call and this relay does not have, at
@@ -247,9 +255,7 @@ impl<R: Routing> Machine<R> {
         let Some(missing) = missing.filter(|_| !left.is_zero()) else {
             return self.add_dead(leg, NewDeadLetter::UNROUTABLE, error, observer);
         };
-        if self.missing.len() < MISSING_MAX {
-            self.missing.insert(missing);
-        }
+        self.note_missing(missing);
         if leg.holds {
             self.batch.stop(&leg.name, &leg.envelope);
         }

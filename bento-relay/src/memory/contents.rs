@@ -9,8 +9,8 @@ use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
 use chrono::{DateTime, Utc};
 
 use super::alerts::Alerts;
-use super::leases::{Handlers, Leases};
-use super::shard::{Moment, Shard, Wanted};
+use super::leases::{Handled, Handlers, Leases};
+use super::shard::{Kept, Moment, Shard, Wanted};
 use crate::dead_letter::DiscardedDeadLetter;
 use crate::held::HeldFilter;
 use crate::inspect::LeaseState;
@@ -26,6 +26,11 @@ pub(super) struct Contents {
     pub(super) discarded: Vec<DiscardedDeadLetter>,
     pub(super) shards: BTreeMap<ShardId, Shard>,
     pub(super) handlers: Handlers,
+    /// True if a relay has published from the outbox.
+    pub(super) is_published: bool,
+    pub(super) handled: BTreeMap<(Arc<str>, EventId), Handled>,
+    /// The number of rows that were put back for a handler.
+    pub(super) put_back: i64,
     paused: BTreeMap<String, PausedTenant>,
     /// The part of the revision that all shards share, raised by a change that concerns all of
     /// them.
@@ -53,7 +58,11 @@ impl Contents {
         beat: &Heartbeat,
         configured: Sharding,
         now: Duration,
-    ) -> Holdings {
+    ) -> Result<Holdings, StoreError> {
+        self.is_published |= beat.publishes;
+        if self.is_published && !beat.publishes {
+            return Err(StoreError::MissingPublishers);
+        }
         let sharding = self.recorded.unwrap_or(configured);
         let stray = self
             .shards
@@ -64,7 +73,7 @@ impl Contents {
             .leases
             .heartbeat(beat, sharding, stray, &self.handlers, now);
         self.widen_handlers(&beat.handlers);
-        holdings
+        Ok(holdings)
     }
 
     pub(super) fn next_position(&mut self) -> i64 {
@@ -99,11 +108,12 @@ impl Contents {
         let revision = self.revision + shard.revision;
         let wanted = Wanted {
             paused: &self.paused,
+            handlers: &self.handlers,
             without: &advance.without,
         };
         let streams = (advance.revision != Some(revision)).then(|| shard.streams());
         let (paused_tenants, handlers) = if streams.is_some() {
-            let handlers = self.handlers.values().cloned();
+            let handlers = self.handlers.values().map(|record| record.handler.clone());
             (self.paused.keys().cloned().collect(), handlers.collect())
         } else {
             Default::default()
@@ -129,6 +139,7 @@ impl Contents {
     ) -> Vec<ShardId> {
         let wanted = Wanted {
             paused: &self.paused,
+            handlers: &self.handlers,
             without,
         };
         let has_work = |shard: &&ShardId| {
@@ -186,10 +197,10 @@ impl Contents {
                 .sum::<u64>()
         };
         let before = kept(self);
-        let is_young = |published: &Duration| published.saturating_add(prune.older_than) > now;
+        let is_young = |kept: &Kept| kept.since.saturating_add(prune.older_than) > now;
         self.shards
             .values_mut()
-            .for_each(|shard| shard.published.retain(|_, published| is_young(published)));
+            .for_each(|shard| shard.published.retain(|_, kept| is_young(kept)));
         Some(before - kept(self))
     }
 

@@ -109,6 +109,7 @@ impl Contents {
             return false;
         };
         self.alerts.forget(&(event_id, route.into()));
+        self.note_discarded(&dead_letter.route, event_id);
         self.discarded
             .push(DiscardedDeadLetter::of(&dead_letter, discarding, wall));
         true

@@ -5,14 +5,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
+use chrono::{DateTime, Utc};
 
+use crate::handler_control::HandlerPause;
 use crate::inspect::{LeaseState, RelayState};
 use crate::store::{
-    Heartbeat, Holdings, Lease, RecordedHandler, RelayId, ServedHandler, StoreError,
+    Heartbeat, Holdings, Lease, RecordedHandler, RelayId, ServedHandler, StoreError, Surplus,
 };
 
 /// The recorded handlers, by name.
-pub(super) type Handlers = BTreeMap<Arc<str>, RecordedHandler>;
+pub(super) type Handlers = BTreeMap<Arc<str>, Record>;
+
+/// The record of a handler.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Record {
+    pub(super) handler: RecordedHandler,
+    pub(super) recorded_at: DateTime<Utc>,
+    pub(super) pause: Option<HandlerPause>,
+}
+
+/// The record of an event for a handler.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handled {
+    pub(super) is_done: bool,
+    pub(super) generation: u32,
+}
 
 /// All leases, and the relays that are alive.
 #[derive(Debug, Default)]
@@ -46,7 +63,7 @@ impl Alive {
     /// True if it serves every recorded handler.
     fn is_complete(&self, recorded: &Handlers) -> bool {
         let mut recorded = recorded.values();
-        recorded.all(|handler| handler.is_served_by(&self.handlers))
+        recorded.all(|record| record.handler.is_served_by(&self.handlers))
     }
 }
 
@@ -98,6 +115,7 @@ impl Leases {
             Some(RelayState {
                 relay,
                 lanes: alive.lanes.clone(),
+                handlers: names_of(&alive.handlers),
                 expires_in,
             })
         };
@@ -124,10 +142,10 @@ impl Leases {
                 handlers: beat.handlers.clone(),
             },
         );
-        let share = self.fair_share(beat.relay, sharding, handlers);
+        let shares = self.fair_shares(beat.relay, sharding, handlers);
         let mut holdings = Holdings::default();
-        self.hand_over(beat, share, sharding, &stray);
-        self.claim(beat, share, sharding, now, &mut holdings);
+        self.hand_over(beat, &shares, sharding, &stray);
+        self.claim(beat, &shares, sharding, now, &mut holdings);
         self.claim_stray(beat, &stray, now);
         for (&shard, held) in self
             .shards
@@ -141,12 +159,15 @@ impl Leases {
                 epoch: held.epoch,
             });
         }
-        let shared = holdings
-            .leases
-            .iter()
-            .filter(|lease| lease.shard < sharding.total())
-            .count();
-        holdings.surplus = shared.saturating_sub(share);
+        let lanes = (0..).zip(&shares);
+        let surplus = lanes.filter_map(|(lane, share)| {
+            let shards = self
+                .held_in(lane, beat.relay, sharding)
+                .saturating_sub(*share);
+            let lane = sharding.lane_shards(lane);
+            (shards > 0).then_some(Surplus { lane, shards })
+        });
+        holdings.surplus = surplus.collect();
         holdings.stray = stray;
         holdings.handlers = handlers.keys().cloned().collect();
         holdings
@@ -158,14 +179,21 @@ impl Leases {
         living.flat_map(|alive| &alive.handlers)
     }
 
-    /// Returns the relay's part of the shards that it serves; those that serve every recorded
+    /// The living relays that serve a handler.
+    pub(super) fn serving(&self, handler: &RecordedHandler, now: Duration) -> Vec<RelayId> {
+        let living = self.relays.iter().filter(|(_, alive)| alive.until > now);
+        let serving = living.filter(|(_, alive)| handler.is_served_by(&alive.handlers));
+        serving.map(|(&relay, _)| relay).collect()
+    }
+
+    /// Returns the relay's part of the shards of each lane; relays that serve every recorded
     /// handler come first. The remainder of a division goes to the first relays of each lane.
-    fn fair_share(&self, relay: RelayId, sharding: Sharding, recorded: &Handlers) -> usize {
+    fn fair_shares(&self, relay: RelayId, sharding: Sharding, recorded: &Handlers) -> Vec<usize> {
         let own = &self.relays[&relay];
-        let mut share = 0;
-        // Each lane starts its remainder one relay further, so that the first relay does not get
-        // all of them.
-        for lane in (0..sharding.lanes.get()).filter(|&lane| own.serves(lane)) {
+        let share = |lane: u16| {
+            if !own.serves(lane) {
+                return 0;
+            }
             let mut serving: Vec<_> = self
                 .relays
                 .iter()
@@ -175,34 +203,47 @@ impl Leases {
                 serving.retain(|(_, alive)| alive.is_complete(recorded));
             }
             let Some(rank) = serving.iter().position(|(id, _)| **id == relay) else {
-                continue;
+                return 0;
             };
+            // Each lane starts its remainder one relay further, so that the first relay does not
+            // get all of them.
             let turned = (rank + usize::from(lane)) % serving.len();
             let shards = usize::from(sharding.shards.get());
-            share += shards / serving.len() + usize::from(turned < shards % serving.len());
-        }
-        share
+            shards / serving.len() + usize::from(turned < shards % serving.len())
+        };
+        (0..sharding.lanes.get()).map(share).collect()
     }
 
-    /// The number of shards of the sharding that a relay holds.
-    fn held_by(&self, relay: RelayId, sharding: Sharding) -> usize {
+    /// The number of shards of a lane that a relay holds.
+    fn held_in(&self, lane: u16, relay: RelayId, sharding: Sharding) -> usize {
         self.shards
-            .range(..sharding.total())
+            .range(sharding.lane_shards(lane))
             .filter(|(_, held)| held.owner == Some(relay))
             .count()
     }
 
-    fn hand_over(&mut self, beat: &Heartbeat, share: usize, sharding: Sharding, stray: &[ShardId]) {
-        let surplus = self.held_by(beat.relay, sharding).saturating_sub(share);
-        let (shared, outside): (Vec<_>, Vec<_>) = beat
-            .idle
-            .iter()
-            .partition(|shard| **shard < sharding.total());
-        let empty = outside.into_iter().filter(|shard| !stray.contains(shard));
-        for shard in shared.into_iter().take(surplus).chain(empty) {
+    fn hand_over(
+        &mut self,
+        beat: &Heartbeat,
+        shares: &[usize],
+        sharding: Sharding,
+        stray: &[ShardId],
+    ) {
+        let mut given = Vec::new();
+        for (lane, share) in (0..).zip(shares) {
+            let surplus = self
+                .held_in(lane, beat.relay, sharding)
+                .saturating_sub(*share);
+            let shards = sharding.lane_shards(lane);
+            let idle = beat.idle.iter().filter(|shard| shards.contains(shard));
+            given.extend(idle.take(surplus));
+        }
+        let is_empty = |shard: &&ShardId| **shard >= sharding.total() && !stray.contains(shard);
+        given.extend(beat.idle.iter().filter(is_empty));
+        for shard in given {
             if let Some(held) = self
                 .shards
-                .get_mut(&shard)
+                .get_mut(shard)
                 .filter(|held| held.owner == Some(beat.relay))
             {
                 held.owner = None;
@@ -213,7 +254,7 @@ impl Leases {
     fn claim(
         &mut self,
         beat: &Heartbeat,
-        share: usize,
+        shares: &[usize],
         sharding: Sharding,
         now: Duration,
         holdings: &mut Holdings,
@@ -221,20 +262,23 @@ impl Leases {
         if !beat.claim {
             return;
         }
-        let mut missing = share.saturating_sub(self.held_by(beat.relay, sharding));
-        let own = &self.relays[&beat.relay];
-        for shard in (0..sharding.lanes.get())
-            .filter(|&lane| own.serves(lane))
-            .flat_map(|lane| sharding.lane_shards(lane))
-        {
-            if missing == 0 {
-                break;
-            }
-            let held = self.shards.entry(shard).or_default();
-            let is_expired =
-                held.owner.is_some_and(|owner| owner != beat.relay) && held.until <= now;
-            if held.owner.is_none() || is_expired {
-                if is_expired {
+        for (lane, share) in (0..).zip(shares) {
+            let missing = share.saturating_sub(self.held_in(lane, beat.relay, sharding));
+            let is_free = |shard: &ShardId| {
+                let Some(held) = self.shards.get(shard) else {
+                    return true;
+                };
+                held.owner
+                    .is_none_or(|owner| owner != beat.relay && held.until <= now)
+            };
+            let free: Vec<_> = sharding
+                .lane_shards(lane)
+                .filter(is_free)
+                .take(missing)
+                .collect();
+            for shard in free {
+                let held = self.shards.entry(shard).or_default();
+                if held.owner.is_some() {
                     holdings.taken_over.push(shard);
                 }
                 *held = Claim {
@@ -242,7 +286,6 @@ impl Leases {
                     owner: Some(beat.relay),
                     until: now,
                 };
-                missing -= 1;
             }
         }
     }
@@ -263,4 +306,13 @@ impl Leases {
             }
         }
     }
+}
+
+fn names_of(served: &[ServedHandler]) -> Vec<Arc<str>> {
+    let mut names: Vec<_> = served
+        .iter()
+        .map(|handler| Arc::clone(&handler.name))
+        .collect();
+    names.sort();
+    names
 }

@@ -9,6 +9,7 @@ use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
 use chrono::{DateTime, Utc};
 
+use super::leases::Handlers;
 use crate::dead_letter::{DeadLetter, Replayed};
 use crate::held::HeldFilter;
 use crate::store::{HeldRow, NewDeadLetter, OutboxRow, Outcome, Place, Settlement, StreamKey};
@@ -23,9 +24,16 @@ pub(super) struct Shard {
     pub(super) pending: BTreeMap<i64, Arc<Envelope>>,
     pub(super) held: BTreeMap<SideKey, Waiting>,
     pub(super) dead: BTreeMap<SideKey, DeadLetter>,
-    /// The time at which each event was published, if published ones are kept.
-    pub(super) published: BTreeMap<EventId, Duration>,
+    /// The published events, if they are kept.
+    pub(super) published: BTreeMap<EventId, Kept>,
     pub(super) revision: i64,
+}
+
+/// A published event.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) since: Duration,
+    pub(super) envelope: Arc<Envelope>,
 }
 
 /// The circumstances of a settlement.
@@ -51,7 +59,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// A row that was not tried, and waits for its turn.
-    fn untried(ordered: bool, envelope: Arc<Envelope>) -> Self {
+    pub(super) fn untried(ordered: bool, envelope: Arc<Envelope>) -> Self {
         let ordered = ordered && envelope.is_ordered();
         let (delivered, unroutable_since) = (Vec::new(), None);
         Self {
@@ -66,10 +74,12 @@ impl Waiting {
     }
 }
 
-/// The held rows that are not wanted: those of paused tenants and of unavailable routes.
+/// The held rows that are not wanted: those of paused tenants and handlers and of unavailable
+/// routes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) paused: &'a BTreeMap<String, PausedTenant>,
+    pub(super) handlers: &'a Handlers,
     pub(super) without: &'a [Arc<str>],
 }
 
@@ -278,7 +288,9 @@ impl Shard {
 
     fn keep(&mut self, published: Option<Arc<Envelope>>, now: Duration) {
         if let Some(envelope) = published {
-            self.published.entry(envelope.event_id).or_insert(now);
+            let since = now;
+            let kept = self.published.entry(envelope.event_id);
+            kept.or_insert(Kept { since, envelope });
         }
     }
 
@@ -370,7 +382,9 @@ impl Shard {
                 .tenant_id
                 .as_ref()
                 .is_some_and(|tenant| wanted.paused.contains_key(tenant));
-            !is_paused && !wanted.without.contains(route)
+            let is_stopped =
+                (wanted.handlers.get(route)).is_some_and(|record| record.handler.is_paused);
+            !is_paused && !is_stopped && !wanted.without.contains(route)
         };
         self.unparked().into_iter().filter(is_wanted)
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, SubsecRound as _, Utc};
+
 use super::Destination;
+use crate::retry::RetryPolicies;
 
 /// A route that a publisher brings: a handler, and the event types that it takes.
 ///
@@ -27,6 +30,9 @@ pub struct HandlerRoute {
     pub ordered: bool,
     /// The events with which it starts, if the database does not know it yet.
     pub from: StartFrom,
+    /// The retry policies; `None` for those of the relay. They are not recorded: each relay goes by
+    /// those of its own process.
+    pub retry: Option<RetryPolicies>,
 }
 
 /// The events with which a handler starts that the database does not know yet.
@@ -38,6 +44,20 @@ pub enum StartFrom {
     Now,
     /// All that are still pending in the outbox.
     Beginning,
+    /// Those that occurred at this time or later, by their `occurred_at`, among all that are still
+    /// pending in the outbox. Microseconds count; a finer part is cut off.
+    At(DateTime<Utc>),
+}
+
+impl StartFrom {
+    /// The time before which an event that occurred is left out, in the microseconds that every
+    /// back end stores.
+    pub fn time(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Now | Self::Beginning => None,
+            Self::At(time) => Some(time.trunc_subsecs(6)),
+        }
+    }
 }
 
 impl HandlerRoute {
@@ -54,6 +74,7 @@ impl HandlerRoute {
             takes: takes.into_iter().map(Into::into).collect(),
             ordered: true,
             from: StartFrom::Now,
+            retry: None,
         }
     }
 
@@ -67,6 +88,12 @@ impl HandlerRoute {
     #[must_use]
     pub fn from(self, from: StartFrom) -> Self {
         Self { from, ..self }
+    }
+
+    /// Sets the retry policies; `None` for those of the relay.
+    #[must_use]
+    pub fn retry(self, retry: Option<RetryPolicies>) -> Self {
+        Self { retry, ..self }
     }
 
     /// The destination of the handler.

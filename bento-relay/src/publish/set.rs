@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::{Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher};
+use super::{
+    Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher, RelayTerms,
+    UnfitPublisher,
+};
 
 type Answers = Vec<Result<(), PublishError>>;
 
@@ -23,6 +26,7 @@ trait ErasedPublisher: fmt::Debug + Send + Sync + 'static {
     fn serves_erased(&self, destination: &Destination) -> bool;
     fn handlers_erased(&self) -> Vec<HandlerRoute>;
     fn has_only_handlers_erased(&self) -> bool;
+    fn prepare_erased(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher>;
 }
 
 impl<P: Publisher> ErasedPublisher for P {
@@ -51,6 +55,10 @@ impl<P: Publisher> ErasedPublisher for P {
 
     fn has_only_handlers_erased(&self) -> bool {
         Publisher::has_only_handlers(self)
+    }
+
+    fn prepare_erased(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        Publisher::prepare(self, terms)
     }
 }
 
@@ -88,6 +96,10 @@ impl Publisher for BoxPublisher {
 
     fn has_only_handlers(&self) -> bool {
         self.0.has_only_handlers_erased()
+    }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        self.0.prepare_erased(terms)
     }
 }
 
@@ -243,6 +255,11 @@ impl Publisher for Publishers {
     fn has_only_handlers(&self) -> bool {
         let mut members = self.members.values();
         !self.members.is_empty() && members.all(Publisher::has_only_handlers)
+    }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        let mut members = self.members.values();
+        members.try_for_each(|member| member.prepare(terms))
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::breaker::Breakers;
 use super::clock::StoreClock;
-use super::error::{RelayError, RouteNameError, UnknownDestination};
+use super::error::{MissingKind, RelayError, RouteNameError, UnknownDestination};
 use super::handle::RelayHandle;
 use super::health::Vitals;
 use super::pass::{self, PassReport};
@@ -18,7 +18,7 @@ use super::settings::{RelaySettings, SettingsError};
 use super::shared::Shared;
 use super::slots::Slots;
 use super::wake::Wake;
-use crate::publish::Publisher;
+use crate::publish::{Publisher, UnfitPublisher};
 use crate::retry::RetryPolicies;
 use crate::route::Router;
 use crate::store::{RelayId, RelayStore};
@@ -97,6 +97,12 @@ pub enum StartError {
     /// A route has a name that cannot be recorded.
     #[error(transparent)]
     RouteName(#[from] RouteNameError),
+    /// A rule does not say which kind of events it takes, in a program with integration events.
+    #[error(transparent)]
+    Kind(#[from] MissingKind),
+    /// The publisher cannot work with the settings or the store of the relay.
+    #[error(transparent)]
+    Publisher(#[from] UnfitPublisher),
     /// The caller has no tokio runtime to run the relay's tasks.
     #[error(
         "a relay needs a tokio runtime; start it inside one, or call `start` within \
@@ -218,7 +224,9 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     ///
     /// # Errors
     /// [`StartError`]: a setting is out of range, a route has an invalid name, a route leads to a
-    /// destination without a publisher, or the runtime is missing.
+    /// destination without a publisher, a rule does not say its kind in a program with integration
+    /// events, the publisher refuses the relay's settings or store, or the
+    /// runtime is missing.
     pub fn start(self) -> Result<RelayHandle, StartError> {
         self.settings.validate()?;
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
@@ -226,6 +234,8 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         let shared = self.shared();
         shared.check_names()?;
         shared.check_destinations()?;
+        shared.check_kinds()?;
+        shared.prepare_publisher()?;
         Ok(RelayHandle::spawn(&runtime, shared, wake))
     }
 

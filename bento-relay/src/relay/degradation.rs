@@ -1,5 +1,6 @@
 //! The faults that a relay reports of itself.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,9 +82,21 @@ pub enum Degradation {
         /// publisher serves.
         destinations: Vec<String>,
     },
+    /// Events of a version that only a newer release knows wait for handlers, without an attempt:
+    /// they are handled when a relay of that release takes their shards.
+    #[error(
+        "events of a newer version wait for a release that knows it: event type {}, handler {}",
+        names(.event_types), names(.handlers)
+    )]
+    NewerVersions {
+        /// The names of the handlers.
+        handlers: Vec<String>,
+        /// The event types.
+        event_types: Vec<String>,
+    },
     /// Handlers are recorded that this relay does not have: it holds their events until a relay
     /// that has them takes its shards, or an operator
-    /// [retires](crate::RelayStore::retire_handler) them.
+    /// [retires](crate::handler_control::HandlerControl::retire_handler) them.
     #[error("events are held for handlers that this relay does not have: {}", names(.handlers))]
     HandlersAway {
         /// The names of the handlers.
@@ -105,8 +118,8 @@ fn list(shards: &[ShardId]) -> String {
         .join(", ")
 }
 
-fn names(handlers: &[Arc<str>]) -> String {
-    let quoted = handlers.iter().map(|name| format!("`{name}`"));
+fn names(names: &[impl fmt::Display]) -> String {
+    let quoted = names.iter().map(|name| format!("`{name}`"));
     quoted.collect::<Vec<_>>().join(", ")
 }
 

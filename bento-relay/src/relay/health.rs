@@ -50,6 +50,18 @@ pub struct Health {
 /// events are looked at again.
 const MISSING_FOR: Duration = Duration::from_secs(15);
 
+/// The time for which an event of a newer version is reported: longer than the longest wait before
+/// it is tried again.
+const NEWER_FOR: Duration = Duration::from_secs(45);
+
+fn is_recent(missing: &Missing, seen: Instant) -> bool {
+    let shown_for = match missing {
+        Missing::Version { .. } => NEWER_FOR,
+        Missing::Rule(_) | Missing::Destination(_) | Missing::Form(_) => MISSING_FOR,
+    };
+    seen.elapsed() < shown_for
+}
+
 /// The notes of a relay's tasks about themselves, taken seldom and briefly.
 #[derive(Debug)]
 pub(super) struct Vitals {
@@ -71,27 +83,42 @@ struct Signs {
 }
 
 impl Signs {
-    fn unroutable(&self) -> Option<Degradation> {
+    fn missing(&self) -> impl Iterator<Item = Degradation> {
         let recent = self
             .missing
             .iter()
-            .filter(|(_, seen)| seen.elapsed() < MISSING_FOR);
+            .filter(|(missing, seen)| is_recent(missing, **seen));
         let (mut event_types, mut destinations) = (Vec::new(), Vec::new());
+        let (mut handlers, mut newer) = (Vec::new(), Vec::new());
         for (missing, _) in recent {
             match missing.clone() {
                 Missing::Rule(event_type) | Missing::Form(event_type) => {
                     event_types.push(event_type)
                 }
                 Missing::Destination(name) => destinations.push(name),
+                Missing::Version {
+                    handler,
+                    event_type,
+                } => {
+                    handlers.push(handler);
+                    newer.push(event_type);
+                }
             }
         }
-        event_types.sort();
-        event_types.dedup();
+        for names in [&mut event_types, &mut handlers, &mut newer] {
+            names.sort();
+            names.dedup();
+        }
         let is_some = !(event_types.is_empty() && destinations.is_empty());
-        is_some.then_some(Degradation::Unroutable {
+        let unroutable = is_some.then_some(Degradation::Unroutable {
             event_types,
             destinations,
-        })
+        });
+        let newer = (!handlers.is_empty()).then_some(Degradation::NewerVersions {
+            handlers,
+            event_types: newer,
+        });
+        unroutable.into_iter().chain(newer)
     }
 }
 
@@ -161,7 +188,7 @@ impl Vitals {
         let mut signs = self.signs();
         signs
             .missing
-            .retain(|_, seen| now.duration_since(*seen) < MISSING_FOR);
+            .retain(|missing, seen| is_recent(missing, *seen));
         signs
             .missing
             .extend(missing.into_iter().map(|missing| (missing, now)));
@@ -204,7 +231,7 @@ impl Vitals {
                 .clone()
                 .map(|error| Degradation::PruneFailing { error }),
         );
-        degraded.extend(signs.unroutable());
+        degraded.extend(signs.missing());
         let ready = alive && signs.is_open && signs.store_down.is_none();
         drop(signs);
         let handlers = self.roster.absent();

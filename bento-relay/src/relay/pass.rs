@@ -46,6 +46,8 @@ pub(super) async fn run<S: RelayStore, P: Publisher>(
 ) -> Result<PassReport, RelayError> {
     shared.check_names()?;
     shared.check_destinations()?;
+    shared.check_kinds()?;
+    shared.prepare_publisher()?;
     shared.check_lanes(&shared.open().await?)?;
     let asked = Instant::now();
     let holdings = beat(&shared).await?;
@@ -92,6 +94,7 @@ async fn beat<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> Result<Hold
             ttl,
             lanes,
             claim: true,
+            publishes: !shared.publisher.has_only_handlers(),
             handlers: shared.roster.served(),
             idle: Vec::new(),
         })

@@ -3,18 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bento_core::integration;
 use bento_core::outbox::{ShardId, Sharding};
 use tokio::time::Instant;
 
 use super::breaker::Breakers;
 use super::clock::StoreClock;
-use super::error::{RelayError, RouteNameError, UnknownDestination};
+use super::error::{MissingKind, RelayError, RouteNameError, UnknownDestination};
 use super::health::Vitals;
 use super::roster::Roster;
 use super::settings::RelaySettings;
 use super::slots::Slots;
 use crate::machine::Machine;
-use crate::publish::{Destination, Publisher};
+use crate::publish::{Destination, Publisher, RelayTerms, UnfitPublisher};
 use crate::route::{self, Route, Router};
 use crate::store::{RelayId, RelayStore, StoreError};
 
@@ -63,6 +64,27 @@ impl<S, P: Publisher> Shared<S, P> {
         Ok(())
     }
 
+    /// Checks that the rules say which kind of events they take, if this program has both.
+    pub(super) fn check_kinds(&self) -> Result<(), MissingKind> {
+        integration::any_declared().map_or(Ok(()), |declared| {
+            MissingKind::check(&self.router, declared)
+        })
+    }
+
+    /// Tells the publisher the terms of this relay.
+    pub(super) fn prepare_publisher(&self) -> Result<(), UnfitPublisher>
+    where
+        S: RelayStore,
+    {
+        let RelaySettings {
+            lease,
+            publish_timeout,
+            ..
+        } = self.settings;
+        let terms = RelayTerms::new(lease, publish_timeout).with_pool(self.store.pool());
+        self.publisher.prepare(&terms)
+    }
+
     /// Checks that the outbox has the lanes that this relay is to serve.
     pub(super) fn check_lanes(&self, sharding: &Sharding) -> Result<(), RelayError> {
         let lanes = sharding.lanes.get();
@@ -94,10 +116,13 @@ impl<S, P: Publisher> Shared<S, P> {
     }
 }
 
-impl<S: RelayStore, P> Shared<S, P> {
+impl<S: RelayStore, P: Publisher> Shared<S, P> {
     /// Opens the store, and records the handlers of this process before the relay claims anything.
     pub(super) async fn open(&self) -> Result<Sharding, StoreError> {
         let sharding = self.store.open().await?;
+        if self.publisher.has_only_handlers() && self.store.is_published().await? {
+            return Err(StoreError::MissingPublishers);
+        }
         let handlers = self.roster.routes();
         if !handlers.is_empty() {
             self.store.record_handlers(handlers).await?;

@@ -166,7 +166,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                     return Ok(true);
                 }
                 Err(
-                    error @ (StoreError::Mismatch { .. } | StoreError::OtherApplication { .. }),
+                    error @ (StoreError::Mismatch { .. }
+                    | StoreError::OtherApplication { .. }
+                    | StoreError::MissingPublishers),
                 ) => {
                     return Err(error.into());
                 }

@@ -95,13 +95,15 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         self.note_heard();
         let mut settled = self.machine.take_settlements();
         if self.is_told_to_stop() {
-            return self.settle(settled, End::Stopped).await;
+            return self.settle(settled, End::Stopped, in_flight).await;
         }
         loop {
             // The trial of the only destination; it ends with the batch.
             let only_trial = match shared.breakers.enter(Instant::now()) {
                 Ok(trial) => trial,
-                Err(until) => return self.settle(settled, End::Paused { until }).await,
+                Err(until) => {
+                    return self.settle(settled, End::Paused { until }, in_flight).await;
+                }
             };
             let (most, bytes) = (shared.settings.batch, shared.settings.batch_bytes);
             let rows = match &only_trial {
@@ -150,10 +152,10 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             self.machine.batch_size.published(sent.elapsed());
             settled = self.machine.take_settlements();
             if self.is_told_to_stop() {
-                return self.settle(settled, End::Stopped).await;
+                return self.settle(settled, End::Stopped, in_flight).await;
             }
             if begun.elapsed() >= turn || self.make_room.load(Ordering::Relaxed) {
-                return self.settle(settled, End::Turn).await;
+                return self.settle(settled, End::Turn, in_flight).await;
             }
         }
     }
@@ -293,14 +295,22 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         pause.is_some()
     }
 
-    async fn settle(&mut self, settled: Vec<Settlement>, end: End) -> End {
+    /// Records the outcomes with which the worker ends.
+    async fn settle(
+        &mut self,
+        settled: Vec<Settlement>,
+        end: End,
+        in_flight: &mut InFlight,
+    ) -> End {
         if settled.is_empty() {
             return end;
         }
-        self.advance(settled, 0).await.err().unwrap_or(end)
+        let advanced = self.advance_and_listen(settled, 0, in_flight).await;
+        advanced.err().unwrap_or(end)
     }
 
-    /// Calls the store while it records the answers of late waves.
+    /// Calls the store while the calls that are out go on: one may hold a lock that the store waits
+    /// for, as a handler's transaction on SQLite does.
     async fn advance_and_listen(
         &mut self,
         settled: Vec<Settlement>,

@@ -1,35 +1,29 @@
 //! Rules, checked and prepared: everything that is wrong is found before the first event is routed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::conditions::Conditions;
 pub(crate) use self::names::broken_rule;
 use self::names::check_names;
 use self::order::check_order;
-use self::question::question;
 use super::Route;
 use super::Router;
-use super::check::Check;
-use super::compiled::{Compiled, CompiledRule, Sample};
-use super::condition::{Condition, Test};
+use super::compiled::{Compiled, CompiledRule, Sample, Unkinded};
 use super::config::{RouterConfig, is_reserved};
-use super::contradiction::contradiction;
+use super::contradiction::Events;
 use super::error::{Faults, RouterErrors, RouterFault};
-use super::facts::{Slot, Wanted};
 use super::glob::Glob;
-use super::path::Subject;
+use super::kinds::Kinds;
 use super::rewrite::Rewrite;
 use super::rule::{Rule, Strategy};
 use crate::publish::Destination;
 use crate::retry::RetryPolicies;
 
+mod conditions;
 mod names;
 mod order;
 mod question;
-
-/// The deepest nesting of conditions.
-const DEPTH_MAX: usize = 64;
 
 /// The longest delay and the longest deadline of a rule.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -49,8 +43,7 @@ fn build(config: &RouterConfig) -> Result<Router, RouterErrors> {
     let mut faults = Faults::default();
     let mut building = Building {
         config,
-        wanted: Wanted::default(),
-        paths: HashMap::new(),
+        conditions: Conditions::default(),
     };
     check_names(config, &mut faults);
     faults.at("retry_policies", |faults| building.check_policies(faults));
@@ -81,8 +74,28 @@ fn build(config: &RouterConfig) -> Result<Router, RouterErrors> {
         .zip(&rules)
         .filter_map(|(rule, compiled)| former(rule, compiled))
         .collect();
-    let compiled = Compiled::new(rules, plain.collect(), fallback, building.wanted);
-    Ok(Router::of(compiled.with_former(former)))
+    let compiled = Compiled::new(rules, plain.collect(), fallback, building.conditions.wanted);
+    let compiled = compiled.with_former(former).of_both_kinds(unkinded(config));
+    Ok(Router::of(compiled))
+}
+
+/// The first rule that does not say which kinds of events it takes, or the fallback of a router
+/// without rules.
+fn unkinded(config: &RouterConfig) -> Option<Unkinded> {
+    let mut rules = config.rules.iter();
+    let rule = rules.find(|rule| rule.kind.is_none());
+    if let Some(rule) = rule {
+        return Some(Unkinded::Rule {
+            name: Arc::from(&*rule.name),
+            to: rule.to.iter().map(|to| Arc::from(&**to)).collect(),
+        });
+    }
+    let fallback = config.fallback.as_deref();
+    fallback
+        .filter(|name| config.rules.is_empty() && *name != RouterConfig::DEAD_LETTER_QUEUE)
+        .map(|name| Unkinded::Everything {
+            to: Arc::from(name),
+        })
 }
 
 /// The route that a rule with several destinations would have if it were all-or-nothing.
@@ -112,9 +125,7 @@ fn unless_own(fallback: &Option<Arc<Route>>, name: &str) -> Option<Arc<Route>> {
 
 struct Building<'c> {
     config: &'c RouterConfig,
-    wanted: Wanted,
-    /// The path of each slot, as it is written.
-    paths: HashMap<Slot, &'c str>,
+    conditions: Conditions<'c>,
 }
 
 impl<'c> Building<'c> {
@@ -181,15 +192,15 @@ impl<'c> Building<'c> {
             });
         }
         let event_types = faults.at("events", |faults| event_types(rule, faults));
-        let when = rule.when.as_ref().and_then(|when| {
-            let before = faults.count();
-            let check = faults.at("when", |faults| self.check(when, 0, faults));
-            if faults.count() == before {
-                self.check_satisfiable(&check, &event_types, faults);
-            }
-            // What holds for every event is not asked.
-            Some(check).filter(|check| !matches!(check, Check::All(parts) if parts.is_empty()))
-        });
+        let kinds = rule.kind.unwrap_or(Kinds::Any);
+        let events = Events {
+            types: &event_types,
+            kinds,
+        };
+        let when = rule
+            .when
+            .as_ref()
+            .and_then(|when| self.conditions.when(when, events, faults));
         let transform = rule.transform.as_ref();
         CompiledRule {
             sample: faults.at("sample", |faults| sample(rule.sample, faults)),
@@ -201,6 +212,7 @@ impl<'c> Building<'c> {
             copy: rule.copy,
             is_whole: rule.strategy == Strategy::AllOrNothing,
             event_types,
+            kinds,
             when,
         }
     }
@@ -294,60 +306,6 @@ impl<'c> Building<'c> {
             });
         }
         policies
-    }
-
-    fn check(&mut self, condition: &'c Condition, depth: usize, faults: &mut Faults) -> Check {
-        if depth > DEPTH_MAX {
-            faults.invalid(format!("conditions nest at most {DEPTH_MAX} deep"));
-            return Check::All(Vec::new());
-        }
-        let mut parts = |key, parts: &'c [Condition], faults: &mut Faults| {
-            faults.at(key, |faults| {
-                if parts.is_empty() {
-                    faults.invalid(format!(
-                        "`{key}` of nothing says nothing: give it conditions, or leave it out"
-                    ));
-                }
-                let indexed = parts.iter().enumerate();
-                let checks = indexed.map(|(index, part)| {
-                    faults.at_index(index, |faults| self.check(part, depth + 1, faults))
-                });
-                checks.collect::<Vec<_>>()
-            })
-        };
-        match condition {
-            Condition::All(conditions) => Check::all(parts("all", conditions, faults)),
-            Condition::Any(conditions) => Check::any(parts("any", conditions, faults)),
-            Condition::Not(condition) => Check::Not(Box::new(
-                faults.at("not", |faults| self.check(condition, depth + 1, faults)),
-            )),
-            Condition::Test { path, test } => {
-                faults.at(path, |faults| self.ask(path, test, faults))
-            }
-        }
-    }
-
-    fn ask(&mut self, path: &'c str, test: &Test, faults: &mut Faults) -> Check {
-        let question = question(test, faults);
-        let slot = match Subject::parse(path) {
-            Ok(subject) => self.wanted.slot(subject),
-            Err(reason) => {
-                faults.invalid(reason);
-                return Check::All(Vec::new());
-            }
-        };
-        self.paths.entry(slot).or_insert(path);
-        Check::Ask(slot, question)
-    }
-
-    fn check_satisfiable(&self, check: &Check, event_types: &[Glob], faults: &mut Faults) {
-        if let Some(slot) = contradiction(check, event_types) {
-            let path = self.paths.get(&slot).copied().unwrap_or_default();
-            let reason = format!("what it asks of `{path}` contradicts itself");
-            faults.at("when", |faults| {
-                faults.add(RouterFault::NeverMatches { reason })
-            });
-        }
     }
 }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bento_core::envelope::Envelope;
+use bento_core::event::EventKind;
 use bento_core::id::EventId;
 use smallvec::SmallVec;
 
 use super::check::Check;
 use super::facts::{Facts, Wanted};
 use super::glob::Glob;
+use super::kinds::Kinds;
 use super::rewrite::Rewrite;
 use super::{Route, RouteError};
 
@@ -25,12 +27,26 @@ pub(super) struct Compiled {
     wanted: Wanted,
     /// Each route once.
     routes: Vec<Arc<Route>>,
+    /// True if domain events without a rule are unroutable; false if every rule is for integration
+    /// events, so that domain events are for the handlers of their own context.
+    takes_domain_events: bool,
+    unkinded: Option<Unkinded>,
+}
+
+/// The part of a router that takes events of both kinds without saying so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unkinded {
+    /// A rule, and the destinations it leads to.
+    Rule { name: Arc<str>, to: Vec<Arc<str>> },
+    /// A router without rules.
+    Everything { to: Arc<str> },
 }
 
 /// One rule.
 #[derive(Debug)]
 pub(super) struct CompiledRule {
     pub(super) event_types: Vec<Glob>,
+    pub(super) kinds: Kinds,
     pub(super) when: Option<Check>,
     pub(super) sample: Sample,
     /// A route to each destination, or one to all of them.
@@ -63,6 +79,9 @@ impl Compiled {
                 routes.push(Arc::clone(route));
             }
         }
+        let mut main = rules.iter().filter(|rule| !rule.copy).peekable();
+        let takes_domain_events =
+            main.peek().is_none() || main.any(|rule| rule.kinds.take(EventKind::Domain));
         Self {
             rules,
             plain,
@@ -70,7 +89,19 @@ impl Compiled {
             former: Vec::new(),
             wanted,
             routes,
+            takes_domain_events,
+            unkinded: None,
         }
+    }
+
+    /// Notes the part that takes events of both kinds without saying so.
+    pub(super) fn of_both_kinds(self, unkinded: Option<Unkinded>) -> Self {
+        Self { unkinded, ..self }
+    }
+
+    /// The part that takes events of both kinds without saying so.
+    pub(super) fn unkinded(&self) -> Option<&Unkinded> {
+        self.unkinded.as_ref()
     }
 
     /// Adds the joint routes of rules that may have been all-or-nothing before.
@@ -80,7 +111,10 @@ impl Compiled {
 
     /// Sends every event on one route.
     pub(super) fn single(route: Route) -> Self {
-        Self::everything_to(vec![Arc::new(route)])
+        let unkinded = Unkinded::Everything {
+            to: Arc::clone(&route.name),
+        };
+        Self::everything_to(vec![Arc::new(route)]).of_both_kinds(Some(unkinded))
     }
 
     /// Sends no event anywhere.
@@ -91,6 +125,7 @@ impl Compiled {
     fn everything_to(routes: Vec<Arc<Route>>) -> Self {
         let rule = CompiledRule {
             event_types: vec![Glob::new("*")],
+            kinds: Kinds::Any,
             when: None,
             sample: Sample::of(1.0),
             routes: routes.clone(),
@@ -133,7 +168,8 @@ impl Compiled {
                 break;
             }
         }
-        if !applies {
+        let is_internal = envelope.kind == EventKind::Domain && !self.takes_domain_events;
+        if !applies && !is_internal {
             let no_rule = || RouteError::NoRule {
                 event_type: envelope.event_type.to_string(),
             };
@@ -213,9 +249,11 @@ impl Compiled {
 
 impl CompiledRule {
     fn applies(&self, facts: &Facts<'_>) -> bool {
-        self.event_types
-            .iter()
-            .any(|event_type| event_type.matches(&facts.envelope.event_type))
+        self.kinds.take(facts.envelope.kind)
+            && self
+                .event_types
+                .iter()
+                .any(|event_type| event_type.matches(&facts.envelope.event_type))
             && self.when.as_ref().is_none_or(|when| when.holds(facts))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::condition::Condition;
+use super::kinds::Kinds;
 use super::rule::Rule;
 use crate::publish::Destination;
 use crate::retry::RetryPolicies;
@@ -112,11 +113,31 @@ impl RouterConfig {
     pub fn sampled_copy(mut self, destination: &str, share: f64) -> Self {
         let rule = Rule::new(self.next_name("sampled copy"))
             .to([destination])
+            .kind(Kinds::Any)
             .sample(share)
             .copy();
         // In front, because a rule that stops ends the search.
         self.rules.insert(0, rule);
         self.with_known(destination)
+    }
+
+    /// Sets the kind of the events that a rule takes, for the rules so far that do not say it.
+    ///
+    /// ```
+    /// # use bento_core::event::EventKind;
+    /// # use bento_relay::route::RouterConfig;
+    /// let router = RouterConfig::by_event_type([("shop.*", "partners")])
+    ///     .kind(EventKind::Integration)
+    ///     .build()?;
+    /// # Ok::<_, bento_relay::route::RouterErrors>(())
+    /// ```
+    #[must_use]
+    pub fn kind(mut self, kinds: impl Into<Kinds>) -> Self {
+        let kinds = kinds.into();
+        for rule in &mut self.rules {
+            rule.kind.get_or_insert(kinds);
+        }
+        self
     }
 
     /// Sets the destination of events that no rule applies to, and of events that fail permanently.

@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use bento_core::event::EventKind;
+
 use super::check::{Check, Question};
 use super::facts::Slot;
 use super::glob::Glob;
+use super::kinds::Kinds;
 use super::number::Number;
 use super::path::EnvelopeField;
 use super::value::Value;
@@ -12,17 +15,24 @@ use super::value::Value;
 /// Returns a slot that no value satisfies, if the condition cannot hold: each necessary part is
 /// checked together with the others that ask about the same value. `None` proves nothing if parts
 /// of an `any` depend on their neighbours.
-pub(super) fn contradiction(check: &Check, event_types: &[Glob]) -> Option<Slot> {
-    contradicts(check, false, event_types)
+pub(super) fn contradiction(check: &Check, events: Events<'_>) -> Option<Slot> {
+    contradicts(check, false, events)
 }
 
-fn contradicts(check: &Check, negated: bool, event_types: &[Glob]) -> Option<Slot> {
+/// The events that a condition is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Events<'c> {
+    pub(super) types: &'c [Glob],
+    pub(super) kinds: Kinds,
+}
+
+fn contradicts(check: &Check, negated: bool, events: Events<'_>) -> Option<Slot> {
     let mut together = Together::default();
     together.add(check, negated);
     for (choices, negated) in together.choices {
         let mut first = None;
         let none_holds = choices.iter().all(|choice| {
-            let slot = contradicts(choice, negated, event_types);
+            let slot = contradicts(choice, negated, events);
             first = first.or(slot);
             slot.is_some()
         });
@@ -39,7 +49,7 @@ fn contradicts(check: &Check, negated: bool, event_types: &[Glob]) -> Option<Slo
             .filter(|(other, ..)| other == slot)
             .map(|(_, q, n)| (*q, *n))
             .collect();
-        !is_satisfiable(*slot, &asked, event_types)
+        !is_satisfiable(*slot, &asked, events)
     })
 }
 
@@ -67,12 +77,19 @@ impl<'c> Together<'c> {
     }
 }
 
-fn is_satisfiable(slot: Slot, asked: &[(&Question, bool)], event_types: &[Glob]) -> bool {
+fn is_satisfiable(slot: Slot, asked: &[(&Question, bool)], events: Events<'_>) -> bool {
     let passes = |value: Option<&Value<'_>>| {
         asked
             .iter()
             .all(|(question, negated)| question.is_answered_by(value) != *negated)
     };
+    // Every event has a kind, and there are few.
+    if slot == Slot::Envelope(EnvelopeField::Kind) {
+        let mut kinds = EventKind::ALL
+            .into_iter()
+            .filter(|kind| events.kinds.take(*kind));
+        return kinds.any(|kind| passes(Some(&Value::text(Cow::Borrowed(kind.as_str())))));
+    }
     let operands: Vec<&Value<'static>> = asked
         .iter()
         .flat_map(|(question, _)| question.operands())
@@ -82,7 +99,7 @@ fn is_satisfiable(slot: Slot, asked: &[(&Question, bool)], event_types: &[Glob])
     });
     if slot == Slot::Envelope(EnvelopeField::EventType) && is_named {
         let is_event_type = |value: &Value<'_>| match value {
-            Value::Text(text) => event_types.iter().any(|glob| glob.matches(text)),
+            Value::Text(text) => events.types.iter().any(|glob| glob.matches(text)),
             _ => true,
         };
         return operands

@@ -156,6 +156,7 @@ fn envelope_field(envelope: &Envelope, field: EnvelopeField) -> Option<Value<'_>
     let text = |text: &'_ str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let borrowed = match field {
         EnvelopeField::EventType => Some(&*envelope.event_type),
+        EnvelopeField::Kind => Some(envelope.kind.as_str()),
         EnvelopeField::AggregateType => {
             Some(&*envelope.aggregate_type).filter(|name| !name.is_empty())
         }

@@ -36,7 +36,7 @@ impl Glob {
 
 /// True if `wide` matches every text that `narrow` matches: a `*` of `narrow` is matched only by a
 /// `*` of `wide`.
-pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
+pub fn covers(wide: &str, narrow: &str) -> bool {
     matches(wide.as_bytes(), narrow.as_bytes())
 }
 

@@ -1,9 +1,10 @@
 //! Paths in rules.
 
 /// The fields of an envelope that conditions can name.
-pub(super) const ENVELOPE_FIELDS: [(&str, EnvelopeField); 14] = [
+pub(super) const ENVELOPE_FIELDS: [(&str, EnvelopeField); 15] = [
     ("event_type", EnvelopeField::EventType),
     ("version", EnvelopeField::Version),
+    ("kind", EnvelopeField::Kind),
     ("event_id", EnvelopeField::EventId),
     ("aggregate_type", EnvelopeField::AggregateType),
     ("aggregate_id", EnvelopeField::AggregateId),
@@ -22,6 +23,7 @@ pub(super) const ENVELOPE_FIELDS: [(&str, EnvelopeField); 14] = [
 pub(super) enum EnvelopeField {
     EventType,
     Version,
+    Kind,
     EventId,
     AggregateType,
     AggregateId,

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bento_core::names::{Hint, Listed};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::HeadOfLine;
 use super::condition::{Condition, Literal, Test};
 use super::config::RouterConfig;
 use super::error::{Faults, RouterError, RouterErrors, RouterFault};
+use super::kinds::Kinds;
 use super::rule::{Rule, Strategy, Transform};
 use super::tree::{Fields, Tree};
 use super::typed::typed;
@@ -32,6 +34,7 @@ const DESTINATION: &[&str] = &[
 const RULE: &[&str] = &[
     "name",
     "events",
+    "kind",
     "when",
     "to",
     "strategy",
@@ -80,6 +83,28 @@ impl RouterConfig {
 impl<'de> Deserialize<'de> for RouterConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         from_tree(Tree::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl Condition {
+    /// Reads a condition from a format, as the `when` of a rule is written.
+    ///
+    /// # Errors
+    /// Everything that cannot be read as a condition, each with its path.
+    pub fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, RouterErrors> {
+        let tree = Tree::deserialize(deserializer).map_err(|error| syntax(&error))?;
+        let mut faults = Faults::default();
+        let read = condition(tree, &mut faults);
+        faults.into_result().map(|()| read)
+    }
+}
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut faults = Faults::default();
+        let read = condition(Tree::deserialize(deserializer)?, &mut faults);
+        faults.into_result().map_err(D::Error::custom)?;
+        Ok(read)
     }
 }
 
@@ -181,6 +206,7 @@ fn rule(tree: Tree, faults: &mut Faults) -> Rule {
         events: fields
             .read("events", faults, Tree::texts)
             .unwrap_or(default.events),
+        kind: fields.read("kind", faults, kinds).flatten(),
         when: fields.read("when", faults, condition),
         to: fields.read("to", faults, Tree::texts).unwrap_or_default(),
         strategy: fields
@@ -211,6 +237,21 @@ fn rule(tree: Tree, faults: &mut Faults) -> Rule {
             .unwrap_or_default(),
         ..default
     }
+}
+
+fn kinds(tree: Tree, faults: &mut Faults) -> Option<Kinds> {
+    let text = tree.text(faults)?;
+    let names = Kinds::NAMES;
+    let found = names.into_iter().find(|(name, _)| *name == text);
+    if found.is_none() {
+        let known = names.map(|(name, _)| name);
+        faults.invalid(format!(
+            "unknown kind `{text}`: the kinds are {}{}",
+            Listed(&known),
+            Hint::among(&text, &known)
+        ));
+    }
+    found.map(|(_, kinds)| kinds)
 }
 
 fn strategy(tree: Tree, faults: &mut Faults) -> Strategy {

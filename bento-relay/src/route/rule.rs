@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::HeadOfLine;
 use super::condition::Condition;
+use super::kinds::Kinds;
 
 /// A rule: the events that it applies to, their destinations, and the policies of delivery.
 ///
@@ -32,6 +33,9 @@ pub struct Rule {
     pub name: String,
     /// Event types, or patterns of them in which `*` stands for any characters.
     pub events: Vec<String>,
+    /// The kinds of events that the rule takes; `None` for both, which a relay refuses in a program
+    /// that declares integration events.
+    pub kind: Option<Kinds>,
     /// The condition that an event must meet.
     pub when: Option<Condition>,
     /// The names of the destinations.
@@ -107,6 +111,7 @@ impl Rule {
         Self {
             name: name.into(),
             events: vec!["*".to_owned()],
+            kind: None,
             when: None,
             to: Vec::new(),
             strategy: Strategy::default(),
@@ -128,6 +133,22 @@ impl Rule {
     pub fn events<S: Into<String>>(self, events: impl IntoIterator<Item = S>) -> Self {
         Self {
             events: events.into_iter().map(Into::into).collect(),
+            ..self
+        }
+    }
+
+    /// Applies only to events of this kind, or with [`Kinds::Any`] to both.
+    ///
+    /// ```
+    /// use bento_core::event::EventKind;
+    /// use bento_relay::route::Rule;
+    ///
+    /// let rule = Rule::new("partners").kind(EventKind::Integration).to(["partners"]);
+    /// ```
+    #[must_use]
+    pub fn kind(self, kinds: impl Into<Kinds>) -> Self {
+        Self {
+            kind: Some(kinds.into()),
             ..self
         }
     }

@@ -13,6 +13,8 @@ use crate::retry::RetryPolicy;
 
 mod documented;
 mod faults;
+mod filters;
+mod kinds;
 mod laws;
 mod rows;
 mod transforms;

@@ -64,6 +64,14 @@ pub enum StoreError {
         /// The name of this process.
         configured: String,
     },
+    /// The relay has handlers and no publisher, and other relays publish from the outbox.
+    #[error(
+        "this relay has handlers and no publisher, and other relays publish from this outbox: what \
+         it takes would not be published; give it their publishers and rules too, or run the \
+         handlers in those relays; if nothing is published any more, call \
+         `HandlerControl::forget_publishers`"
+    )]
+    MissingPublishers,
     /// A row holds what this version cannot read. Its shard rests, and nothing is lost, until the
     /// row is mended.
     #[error("a stored row cannot be read: {reason}")]
@@ -95,6 +103,36 @@ pub enum StoreError {
         event_id: EventId,
         /// The route.
         route: Arc<str>,
+    },
+    /// No handler of this name is recorded. Nothing was changed.
+    #[error(
+        "no handler `{name}` is recorded: a relay that serves it records it when it starts; list \
+         the handlers and take one of them"
+    )]
+    UnknownHandler {
+        /// The name.
+        name: String,
+    },
+    /// The handler does not take events of this type. Nothing was changed.
+    #[error(
+        "handler `{handler}` takes no event of type `{event_type}`; take one of the handlers that \
+         are listed with this type"
+    )]
+    NotTaken {
+        /// The name of the handler.
+        handler: String,
+        /// The event type.
+        event_type: String,
+    },
+    /// The event is in no table of the outbox any more. Nothing was changed.
+    #[error(
+        "event {event_id} is in no table of the outbox: a published row is deleted unless the \
+         relay keeps it; give its envelope, with `HandlerControl::handle_envelope_again`, and keep \
+         published rows from now on, with `relay.retention`"
+    )]
+    NoEvent {
+        /// The event.
+        event_id: EventId,
     },
     /// The stored headers of a dead letter cannot be read, so that none of them can be changed
     /// alone. Nothing was changed.

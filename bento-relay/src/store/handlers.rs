@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::publish::HandlerRoute;
-use crate::route::covers;
+use crate::route::{Glob, covers};
 
 /// A handler as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +19,25 @@ pub struct RecordedHandler {
     pub ordered: bool,
     /// The position behind which its events begin.
     pub starts_after: i64,
+    /// The time before which an event that occurred is not one of its own; `None` for no such time.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// True if an operator has paused it: its events are held untried.
+    pub is_paused: bool,
 }
 
 impl RecordedHandler {
+    /// True if an event at this position, which occurred at this time, is one of those with which
+    /// the handler starts or of the later ones.
+    pub fn has_started(&self, position: i64, occurred_at: DateTime<Utc>) -> bool {
+        self.starts_after < position && self.starts_at.is_none_or(|at| at <= occurred_at)
+    }
+
+    /// True if it takes events of this type.
+    pub fn takes(&self, event_type: &str) -> bool {
+        let mut patterns = self.takes.iter();
+        patterns.any(|pattern| Glob::new(pattern).matches(event_type))
+    }
+
     /// True if one of these serves the handler, with every event type that it takes.
     pub fn is_served_by(&self, served: &[ServedHandler]) -> bool {
         let takes = |served: &ServedHandler, narrow: &Arc<str>| {

@@ -24,7 +24,7 @@ pub struct TenantRequest {
 pub enum TenantAction {
     /// Begin a transaction that writes events.
     Write,
-    /// List dead letters, discarded ones and paused tenants.
+    /// List dead letters, discarded ones, paused tenants and handlers.
     List,
     /// Change the headers of dead letters.
     Amend,
@@ -38,6 +38,14 @@ pub enum TenantAction {
     Resume,
     /// End the wait of held events, so that they are tried now.
     RetryNow,
+    /// Stop the calls of a handler, for all tenants.
+    PauseHandler,
+    /// Resume the calls of a handler, for all tenants.
+    ResumeHandler,
+    /// Remove the record of a handler, for all tenants.
+    RetireHandler,
+    /// Let a handler handle an event once more.
+    HandleAgain,
 }
 
 impl TenantRequest {
@@ -192,6 +200,10 @@ impl TenantAction {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::RetryNow => "retry held events",
+            Self::PauseHandler => "pause handlers",
+            Self::ResumeHandler => "resume handlers",
+            Self::RetireHandler => "retire handlers",
+            Self::HandleAgain => "have events handled again",
         }
     }
 }

@@ -71,6 +71,14 @@ pub(crate) fn is_transient(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |backend, error| backend.is_transient(error))
 }
 
+/// True if a transaction at a higher isolation level has lost to another one that has written the
+/// same row.
+pub(crate) fn is_serialization_failure(backend: DbBackend, error: &DbErr) -> bool {
+    answers(backend, error, |backend, error| {
+        backend.is_serialization_failure(error)
+    })
+}
+
 fn answers(
     backend: DbBackend,
     error: &DbErr,

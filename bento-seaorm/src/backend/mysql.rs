@@ -21,6 +21,8 @@ const DUPLICATE_KEY_NAME: u16 = 1061;
 /// `ER_LOCK_WAIT_TIMEOUT`, `ER_LOCK_DEADLOCK`, and MariaDB's `ER_CHECKREAD`: the row changed since
 /// it was read.
 const TRANSIENT: [u16; 3] = [1205, 1213, 1020];
+/// MariaDB's `ER_CHECKREAD`.
+const CHANGED_SINCE_READ: u16 = 1020;
 /// `ER_LOCK_DEADLOCK`, `ER_LOCK_TABLE_FULL`, MariaDB's `ER_CHECKREAD`, `ER_XA_RBDEADLOCK`, and
 /// `ER_TRANSACTION_ROLLBACK_DURING_COMMIT`: the server rolls the whole transaction back.
 const ROLLED_BACK: [u16; 5] = [1213, 1206, 1020, 1614, 3101];
@@ -94,6 +96,12 @@ impl Backend for MySql {
             .try_downcast_ref::<MySqlDatabaseError>()
             .map(MySqlDatabaseError::number);
         is_of_class || number.is_some_and(|number| REFUSED.contains(&number))
+    }
+
+    fn is_serialization_failure(&self, error: &dyn DatabaseError) -> bool {
+        error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .is_some_and(|error| error.number() == CHANGED_SINCE_READ)
     }
 
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable> {

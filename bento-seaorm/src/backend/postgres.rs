@@ -84,6 +84,10 @@ impl Backend for Postgres {
         matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03"))
     }
 
+    fn is_serialization_failure(&self, error: &dyn DatabaseError) -> bool {
+        error.code().is_some_and(|code| code == "40001")
+    }
+
     fn is_disconnection(&self, error: &dyn DatabaseError) -> bool {
         let error = error.try_downcast_ref::<PgDatabaseError>();
         error.is_some_and(|error| ends_connection(error.severity(), error.code()))

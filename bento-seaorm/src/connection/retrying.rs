@@ -2,7 +2,7 @@
 
 use bento_relay::retry::RetryPolicy;
 use bento_relay::telemetry;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbErr};
 
 use super::OutboxConnection;
 use crate::backend;
@@ -120,6 +120,11 @@ impl OutboxConnection {
     /// True if another transaction was in the way.
     pub(crate) fn is_contention(&self, error: &Error) -> bool {
         let source = error.database_source();
-        source.is_some_and(|source| backend::is_transient(self.get_database_backend(), source))
+        source.is_some_and(|source| self.is_contention_of(source))
+    }
+
+    /// True if another transaction was in the way, by the error of the database.
+    pub(crate) fn is_contention_of(&self, error: &DbErr) -> bool {
+        backend::is_transient(self.get_database_backend(), error)
     }
 }

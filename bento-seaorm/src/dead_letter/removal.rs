@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{lock_shard, of_keys, own_key};
 use crate::dialect::{Bind, Dialect, Sql, binds};
+use crate::handled::{self, Outcome};
 use crate::relay_store::{OutboxStore, StoreFailure, park_or_promote, retrying, stream_of};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -53,20 +54,30 @@ async fn removed_once(
         keys,
     };
     lock_shard(&tx, dialect, store.tables(), shard).await?;
-    own_key::settle_keys(&tx, dialect, store.tables(), keys).await?;
-    // Read before the dead letters go: they say which streams may go on.
-    let touched = removal.streams().await?;
-    let count = match fate {
-        Fate::Replayed => removal.hold().await?,
-        Fate::Discarded(discarding) => removal.discard(discarding).await?,
-    };
+    let count = removal.run(fate).await?;
     // Without a change the transaction is dropped, and the raised revision with it.
-    if count == 0 {
-        return Ok(0);
+    if count > 0 {
+        tx.commit().await?;
     }
-    park_or_promote(&tx, dialect, store.tables(), shard, &touched).await?;
-    tx.commit().await?;
     Ok(count)
+}
+
+/// Replays dead letters of a shard that is locked. Returns the number of those that existed.
+pub(crate) async fn replay_in(
+    tx: &StoreTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+    keys: &[DeadLetterKey],
+) -> Result<u64, DbErr> {
+    let removal = Removal {
+        tx,
+        dialect,
+        tables,
+        shard,
+        keys,
+    };
+    removal.run(Fate::Replayed).await
 }
 
 /// The removal of some dead letters and its transaction.
@@ -79,6 +90,22 @@ struct Removal<'a> {
 }
 
 impl<'a> Removal<'a> {
+    /// Removes the dead letters, and lets the streams go on behind them.
+    async fn run(&self, fate: Fate<'_>) -> Result<u64, DbErr> {
+        let (tx, dialect, tables) = (self.tx, self.dialect, self.tables);
+        own_key::settle_keys(tx, dialect, tables, self.keys).await?;
+        // Read before the dead letters go: they say which streams may go on.
+        let touched = self.streams().await?;
+        let count = match fate {
+            Fate::Replayed => self.hold().await?,
+            Fate::Discarded(discarding) => self.discard(discarding).await?,
+        };
+        if count > 0 {
+            park_or_promote(tx, dialect, tables, self.shard, &touched).await?;
+        }
+        Ok(count)
+    }
+
     /// The streams that may go on.
     async fn streams(&self) -> Result<BTreeSet<StreamKey>, DbErr> {
         let select = self.of_these(
@@ -164,9 +191,23 @@ impl<'a> Removal<'a> {
             binds![reason, actor, self.shard],
         );
         self.execute(insert).await?;
+        self.record_discarded().await?;
         let delete = "DELETE FROM {dead_letter} WHERE shard = ? AND ";
         self.execute(self.of_these(delete, binds![self.shard]))
             .await
+    }
+
+    /// Records that handlers are not to handle these events, should they come once more.
+    async fn record_discarded(&self) -> Result<(), DbErr> {
+        let insert = self.of_these(
+            "INSERT INTO {handled_event} (handler, event_id, outcome, generation, handled_at) \
+             SELECT route, event_id, ?, 0, {now} FROM {dead_letter} \
+             WHERE route IN (SELECT name FROM {handler}) AND shard = ? AND ",
+            binds![Outcome::Discarded.as_str(), self.shard],
+        );
+        let replaces = handled::replaces(self.dialect, handled::IS_AGAIN);
+        self.execute(insert.then(&replaces, [])).await?;
+        Ok(())
     }
 
     /// A statement whose condition ends with the keys of these dead letters.

@@ -34,6 +34,23 @@ impl Index<'_> {
     }
 }
 
+/// The indexes of the event store, and one for each of these columns of its events.
+pub(super) fn of_events<'a>(tables: &'a Tables, ordering: &[&'static str]) -> Vec<Index<'a>> {
+    let table = tables.event();
+    let index = |name, columns, unique| Index {
+        table,
+        name,
+        columns,
+        unique,
+    };
+    let mut all = vec![
+        index("event_id", "event_id", true),
+        index("event_type", "event_type, position", false),
+    ];
+    all.extend(ordering.iter().map(|&column| index(column, column, false)));
+    all
+}
+
 /// Every index that all back ends have.
 pub(super) fn all(tables: &Tables) -> Vec<Index<'_>> {
     let index = |table, name, columns| Index {
@@ -44,7 +61,7 @@ pub(super) fn all(tables: &Tables) -> Vec<Index<'_>> {
     };
     let (held, dead_letter, published) = (tables.held(), tables.dead_letter(), tables.published());
     let discarded = tables.discarded_letter();
-    vec![
+    let mut all = vec![
         Index {
             table: tables.outbox(),
             name: "event_id",
@@ -58,7 +75,6 @@ pub(super) fn all(tables: &Tables) -> Vec<Index<'_>> {
         ),
         index(held, "retry_after", "shard, retry_after, position"),
         index(held, "aggregate", "aggregate_type, aggregate_id"),
-        index(tables.handled_event(), "handled_at", "handled_at"),
         index(held, "event_id", "event_id"),
         index(held, "tenant_id", "tenant_id"),
         index(held, "event_type", "event_type"),
@@ -78,5 +94,9 @@ pub(super) fn all(tables: &Tables) -> Vec<Index<'_>> {
         index(discarded, "tenant_id", "tenant_id, discarded_at"),
         index(discarded, "event_type", "event_type, discarded_at"),
         index(published, "at", "published_at"),
-    ]
+    ];
+    if !tables.is_inbox() {
+        all.push(index(tables.handled_event(), "handled_at", "handled_at"));
+    }
+    all
 }

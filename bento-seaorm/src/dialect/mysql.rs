@@ -2,16 +2,21 @@
 
 mod schema;
 
+use std::time::Duration;
+
 use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, IsolationLevel, SqlErr, Statement, TransactionOptions, Value,
 };
 
-use super::{Dialect, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning, after, binds};
+use super::{
+    Dialect, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning, after, binds, in_list,
+};
 use crate::backend::MySql;
 use crate::columns::{PARAMETERS, is_bytes};
 use crate::session::{Shielded, StoreTransaction};
+use crate::stream::PageOf;
 use crate::tables::Tables;
 
 /// `innodb_flush_log_at_trx_commit`: a commit waits for the disk.
@@ -19,17 +24,32 @@ const AT_EACH_COMMIT: i64 = 1;
 
 impl Dialect for MySql {
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
-        schema::create(tables)
+        match tables.is_events() {
+            true => schema::create_events(tables),
+            false => schema::create(tables),
+        }
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements = vec![format!("DROP VIEW IF EXISTS {}", tables.status())];
+        let view = (!tables.is_events()).then(|| tables.status());
+        let mut statements: Vec<_> = view
+            .map(|view| format!("DROP VIEW IF EXISTS {view}"))
+            .into_iter()
+            .collect();
         statements.extend(
-            tables
-                .all()
+            self.all_tables(tables)
+                .iter()
                 .map(|table| format!("DROP TABLE IF EXISTS {table}")),
         );
         statements
+    }
+
+    fn all_tables<'a>(&self, tables: &'a Tables) -> Vec<&'a str> {
+        let mut all = tables.all();
+        if tables.is_events() {
+            all.splice(0..0, [tables.event_sequencer(), tables.event_log()]);
+        }
+        all
     }
 
     /// The lock belongs to the session, and DDL does not end it. The name holds that of the
@@ -59,14 +79,29 @@ impl Dialect for MySql {
     }
 
     /// `INSERT IGNORE` would also truncate what is too long and swallow every other error.
+    fn largest_statement(&self) -> Option<&'static str> {
+        Some("SELECT CAST(@@max_allowed_packet AS SIGNED)")
+    }
+
     fn or_leave(&self, table: &str, key: &[&str]) -> String {
         let unchanged = key.first().expect("a key has columns");
         format!(" ON DUPLICATE KEY UPDATE {table}.{unchanged} = {table}.{unchanged}")
     }
 
-    /// The driver asks for found rows, so that the number of affected rows does not tell.
-    fn or_tell(&self, _table: &str, _key: &[&str]) -> String {
-        String::new()
+    /// A column that the condition names is written last.
+    fn or_replace_if(
+        &self,
+        table: &str,
+        _key: &[&str],
+        columns: &[&str],
+        condition: &str,
+    ) -> String {
+        let set = columns.iter().map(|column| {
+            let (new, old) = (format!("VALUES({column})"), format!("{table}.{column}"));
+            format!("{old} = IF({condition}, {new}, {old})")
+        });
+        let set = set.collect::<Vec<_>>().join(", ");
+        format!(" ON DUPLICATE KEY UPDATE {set}")
     }
 
     fn is_duplicate(&self, error: &DbErr) -> bool {
@@ -77,6 +112,32 @@ impl Dialect for MySql {
     /// none. The number of affected rows does not help: the driver asks for found rows.
     fn returning(&self, _column: &str) -> Option<String> {
         None
+    }
+
+    fn logs_events(&self) -> bool {
+        true
+    }
+
+    /// The log has the positions. It is limited before the events are looked up.
+    fn page_of_events(&self, page: PageOf<'_>) -> Statement {
+        let log = Sql::new(
+            &MySql,
+            page.tables,
+            "SELECT log.place, {read_stored_event} FROM (SELECT position AS place, aggregate_type \
+             AS of_type, aggregate_id AS of_id, sequence AS of_sequence FROM {event_log} WHERE \
+             position > ?",
+            binds![page.after],
+        );
+        let log = match page.event_type {
+            Some(event_type) => log.then(" AND event_type = ?", binds![event_type]),
+            None => log,
+        };
+        log.then(
+            " ORDER BY position LIMIT ?) log JOIN {events} ON aggregate_type = log.of_type AND \
+             aggregate_id = log.of_id AND sequence = log.of_sequence ORDER BY log.place",
+            binds![page.limit],
+        )
+        .build()
     }
 
     fn now(&self) -> &'static str {
@@ -96,24 +157,7 @@ impl Dialect for MySql {
     /// The list is filled up to a power of two with its last number, so that there are few texts to
     /// prepare.
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>) {
-        let Some(&last) = numbers.last() else {
-            sql.push_str(" IN (NULL)");
-            return;
-        };
-        let length = numbers
-            .len()
-            .next_power_of_two()
-            .min(numbers.len().max(32_768));
-        sql.push_str(" IN (?");
-        sql.push_str(&", ?".repeat(length - 1));
-        sql.push(')');
-        values.extend(
-            numbers
-                .into_iter()
-                .chain(std::iter::repeat(last))
-                .take(length)
-                .map(Value::from),
-        );
+        in_list(numbers, sql, values);
     }
 
     /// It can limit a DELETE, and cannot limit a subquery of IN.
@@ -138,6 +182,14 @@ impl Dialect for MySql {
             isolation_level: Some(IsolationLevel::ReadCommitted),
             ..TransactionOptions::default()
         }
+    }
+
+    /// MariaDB alone has the variable, and runs what is between `/*M!` and `*/`.
+    fn prepare_handler_transaction(&self, idle: Duration) -> Option<String> {
+        let idle = idle.as_secs().max(1);
+        Some(format!(
+            "SET @bento_idle = {idle} /*M! , SESSION idle_transaction_timeout = {idle} */"
+        ))
     }
 
     fn warn_unless_durable<'a>(&'a self, db: &'a Shielded) -> Warning<'a> {
@@ -191,7 +243,7 @@ impl Dialect for MySql {
 /// Warns if the server does not flush its log at each commit. The setting is the server's, so the
 /// relay does not change it.
 fn warn_unless_flushed(at_commit: i64) {
-    if at_commit != AT_EACH_COMMIT {
+    if loses_commits(at_commit) {
         tracing::warn!(
             target: TARGET_RELAY,
             innodb_flush_log_at_trx_commit = at_commit,
@@ -199,6 +251,11 @@ fn warn_unless_flushed(at_commit: i64) {
              be lost in a crash; set `innodb_flush_log_at_trx_commit = 1`"
         );
     }
+}
+
+/// True if a crash of the server can lose transactions that were committed.
+fn loses_commits(at_commit: i64) -> bool {
+    at_commit != AT_EACH_COMMIT
 }
 
 /// The name of the lock of a database, or of the session's own database.
@@ -212,32 +269,10 @@ fn lock_name(schema: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-
     use super::*;
-
-    /// Counts what is logged.
-    struct Lines(Arc<AtomicUsize>);
-
-    impl<S: tracing::Subscriber> Layer<S> for Lines {
-        fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 
     #[test]
     fn a_log_that_is_not_flushed_at_each_commit_is_warned_of() {
-        let lines = Arc::<AtomicUsize>::default();
-        let subscriber = tracing_subscriber::registry().with(Lines(Arc::clone(&lines)));
-        let _guard = tracing::subscriber::set_default(subscriber);
-        let counted = [1, 0, 2].map(|setting| {
-            let before = lines.load(Ordering::Relaxed);
-            warn_unless_flushed(setting);
-            lines.load(Ordering::Relaxed) - before
-        });
-        assert_eq!(counted, [0, 1, 1]);
+        assert_eq!([1, 0, 2].map(loses_commits), [false, true, true]);
     }
 }

@@ -1,12 +1,17 @@
 //! PostgreSQL 13 and later.
 
+mod append;
+mod difference;
 mod pooler;
 mod schema;
 mod unnest;
 
+use std::time::Duration;
+
 use bento_core::outbox::OutboxEntry;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionOptions, Value};
+use uuid::Uuid;
 
 use super::{
     Dialect, Horizon, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning, after, any_of, binds,
@@ -15,6 +20,7 @@ use super::{
 use crate::backend::Postgres;
 use crate::columns;
 use crate::session::{Shielded, StoreTransaction};
+use crate::stream::{Head, PageOf};
 use crate::tables::Tables;
 
 /// The number of rows up to which multi-row VALUES is used instead of UNNEST. It is faster up to
@@ -26,23 +32,26 @@ const FAR_AWAY: i64 = 1 << 60;
 
 impl Dialect for Postgres {
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
-        schema::create(tables)
+        match tables.is_events() {
+            true => schema::create_events(tables),
+            false => schema::create(tables),
+        }
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements = vec![
-            format!("DROP VIEW IF EXISTS {}", tables.status()),
-            format!("DROP FUNCTION IF EXISTS {}(bytea)", tables.named("as_json")),
-        ];
+        let mut statements = match tables.is_events() {
+            true => Vec::new(),
+            false => vec![
+                format!("DROP VIEW IF EXISTS {}", tables.status()),
+                format!("DROP FUNCTION IF EXISTS {}(bytea)", tables.as_json()),
+            ],
+        };
         statements.extend(
-            tables
-                .all()
+            self.all_tables(tables)
+                .iter()
                 .map(|table| format!("DROP TABLE IF EXISTS {table}")),
         );
-        statements.push(format!(
-            "DROP SEQUENCE IF EXISTS {}",
-            tables.named("outbox_position")
-        ));
+        statements.push(format!("DROP SEQUENCE IF EXISTS {}", tables.positions()));
         statements
     }
 
@@ -86,6 +95,23 @@ impl Dialect for Postgres {
         unnest::insert(tables, entries, end)
     }
 
+    fn append(
+        &self,
+        tables: &Tables,
+        head: &Head,
+        entries: Vec<OutboxEntry>,
+    ) -> Result<Statement, Vec<OutboxEntry>> {
+        Ok(append::append(tables, head, entries))
+    }
+
+    fn reads_differences(&self) -> bool {
+        true
+    }
+
+    fn page_of_events(&self, page: PageOf<'_>) -> Statement {
+        difference::page(page)
+    }
+
     fn now(&self) -> &'static str {
         "clock_timestamp()"
     }
@@ -116,6 +142,13 @@ impl Dialect for Postgres {
         sql.push_str("::bigint[])");
     }
 
+    fn one_of_ids(&self, ids: Vec<Uuid>, sql: &mut String, values: &mut Vec<Value>) {
+        values.push(ids.into());
+        sql.push_str(" = ANY(");
+        self.placeholder(values.len(), sql);
+        sql.push_str("::uuid[])");
+    }
+
     /// An UPDATE locks rows in the order of its scan, which is undefined. The subquery locks them
     /// first, and is evaluated once.
     fn update_shards(&self, set: &str, condition: &str) -> String {
@@ -129,7 +162,7 @@ impl Dialect for Postgres {
     /// that the relay has passed; after TRUNCATE … RESTART IDENTITY all of them are. Another server
     /// started at another time, and a sequence that is restarted gets another file.
     fn history(&self, tables: &Tables) -> Option<String> {
-        let sequence = tables.named("outbox_position");
+        let sequence = tables.positions();
         Some(format!(
             "hashtextextended(concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), \
              pg_relation_filenode('{sequence}'::regclass)), 0)"
@@ -137,7 +170,7 @@ impl Dialect for Postgres {
     }
 
     fn last_position(&self, tables: &Tables) -> Option<String> {
-        let sequence = tables.named("outbox_position");
+        let sequence = tables.positions();
         Some(format!(
             "(SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {sequence})"
         ))
@@ -149,6 +182,14 @@ impl Dialect for Postgres {
 
     fn prepare_relay_transaction(&self) -> Option<&'static str> {
         Some(PREPARE)
+    }
+
+    fn prepare_handler_transaction(&self, idle: Duration) -> Option<String> {
+        let idle = idle.as_millis();
+        Some(format!(
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+             SET LOCAL idle_in_transaction_session_timeout = {idle}"
+        ))
     }
 
     fn warn_of_pooler<'a>(&'a self, db: &'a Shielded) -> Warning<'a> {

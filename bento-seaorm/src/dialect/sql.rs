@@ -6,20 +6,23 @@
 //! | `{unreadable}` | the name of the route of a row that cannot be read |
 //! | `{event}` | the columns of an event as they are written |
 //! | `{read_event}` | the same, as they are read |
+//! | `{stored_event}` | the columns of an event in the event store |
+//! | `{read_stored_event}` | the columns of an event, as they are read from the event store |
 //! | `{row_number}` | the number that a row has beside its columns, or NULL |
 //! | `{now}`, `{now_once}` | the time, by the database's clock |
 //! | `{read_time a}`, `{micros_until a}` | the column `a` as the back end reads it |
 //! | `{lock_rows}`, `{lock_unlocked}` | the end of a SELECT that locks |
 //! | `?` | the next parameter: a value, or a time that is counted from now |
-//! | `IN (?)` | the test that the back end has for a list of numbers ([`any_of`]) |
+//! | `IN (?)` | the test that the back end has for a list of numbers or ids ([`any_of`]) |
 
 use std::time::Duration;
 
 use bento_relay::store::NewDeadLetter;
 use sea_orm::{Statement, Value};
+use uuid::Uuid;
 
 use super::Dialect;
-use crate::columns::{self, COLUMNS, Kind};
+use crate::columns::{self, COLUMNS, Column, Kind};
 use crate::tables::Tables;
 
 /// The longest distance from now, 100 years. A time further away is moved to it, because a database
@@ -42,6 +45,7 @@ pub(crate) enum Bind {
     /// The time at a distance from now in microseconds, by the database's clock.
     FromNow(i64),
     AnyOf(Vec<i64>),
+    AnyOfIds(Vec<Uuid>),
 }
 
 impl<T: Into<Value>> From<T> for Bind {
@@ -63,6 +67,11 @@ pub(crate) fn before(age: Duration) -> Bind {
 /// The numbers of `IN (?)`.
 pub(crate) fn any_of(numbers: Vec<i64>) -> Bind {
     Bind::AnyOf(numbers)
+}
+
+/// The ids of `IN (?)`.
+pub(crate) fn any_of_ids(ids: Vec<Uuid>) -> Bind {
+    Bind::AnyOfIds(ids)
 }
 
 /// The parameters of a text, in its order.
@@ -141,11 +150,13 @@ impl<'a> Sql<'a> {
                 dialect.after_micros(&placeholder, text);
             }
             Bind::AnyOf(numbers) => {
-                // PostgreSQL takes one array, and writes no IN.
-                let (before, behind) = (text.strip_suffix(" IN ("), rest.strip_prefix(')'));
-                let (before, behind) = before.zip(behind).expect("numbers stand in `IN (?)`");
-                text.truncate(before.len());
+                let behind = without_in(text, rest);
                 dialect.one_of(numbers, text, values);
+                return behind;
+            }
+            Bind::AnyOfIds(ids) => {
+                let behind = without_in(text, rest);
+                dialect.one_of_ids(ids, text, values);
                 return behind;
             }
         }
@@ -173,9 +184,17 @@ impl<'a> Sql<'a> {
             "shard" => tables.shard(),
             "relay" => tables.relay(),
             "meta" => tables.meta(),
+            "source" => tables.source(),
+            "events" => tables.event(),
+            "event_stream" => tables.event_stream(),
+            "snapshot" => tables.snapshot(),
+            "event_log" => tables.event_log(),
+            "event_sequencer" => tables.event_sequencer(),
+            "stored_event" => columns::stored_list(),
+            "read_stored_event" => return self.write_read_event(|column| column.is_stored),
             "unreadable" => NewDeadLetter::UNREADABLE,
             "event" => columns::list(),
-            "read_event" => return self.write_read_event(),
+            "read_event" => return self.write_read_event(|_| true),
             "now" => dialect.now(),
             "now_once" => dialect.now_once(),
             "row_number" => dialect.row_number().unwrap_or("NULL"),
@@ -185,15 +204,44 @@ impl<'a> Sql<'a> {
         });
     }
 
-    fn write_read_event(&mut self) {
+    /// Writes every column, NULL for one that the table does not have.
+    fn write_read_event(&mut self, has: impl Fn(&Column) -> bool) {
         for (nth, column) in COLUMNS.iter().enumerate() {
             self.text.push_str(if nth == 0 { "" } else { ", " });
             match column.kind {
+                _ if !has(column) => self.text.push_str("NULL"),
                 Kind::Time => self.text.push_str(&self.dialect.read_time(column.name)),
                 _ => self.text.push_str(column.name),
             }
         }
     }
+}
+
+/// Takes the IN around a list off, which PostgreSQL does not write. Returns what follows it.
+fn without_in<'t>(text: &mut String, rest: &'t str) -> &'t str {
+    let (before, behind) = (text.strip_suffix(" IN ("), rest.strip_prefix(')'));
+    let (before, behind) = before.zip(behind).expect("a list stands in `IN (?)`");
+    text.truncate(before.len());
+    behind
+}
+
+/// Appends a test if the expression before it is in a list. The list is filled up with its last
+/// value to a power of two, so that there are few texts.
+pub(crate) fn in_list<T: Copy + Into<Value>>(
+    list: Vec<T>,
+    sql: &mut String,
+    values: &mut Vec<Value>,
+) {
+    let Some(&last) = list.last() else {
+        sql.push_str(" IN (NULL)");
+        return;
+    };
+    let length = list.len().next_power_of_two().min(list.len().max(32_768));
+    sql.push_str(" IN (?");
+    sql.push_str(&", ?".repeat(length - 1));
+    sql.push(')');
+    let filled = list.into_iter().chain(std::iter::repeat(last));
+    values.extend(filled.take(length).map(Into::into));
 }
 
 /// `?, ?, ?`
@@ -246,6 +294,25 @@ mod tests {
         ];
         for (backend, text, values) in expected {
             assert_eq!(text_on(backend), (text, values), "{backend:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_one_array_or_a_list() {
+        let text = "SELECT 1 FROM {held} WHERE event_id IN (?)";
+        let ids = [1, 2, 3].map(Uuid::from_u128).to_vec();
+        let begin = "SELECT 1 FROM bento_outbox_held WHERE event_id";
+        let expected = [
+            (DbBackend::Postgres, "= ANY($1::uuid[])", 1),
+            (DbBackend::MySql, "IN (?, ?, ?, ?)", 4),
+            (DbBackend::Sqlite, "IN (?, ?, ?, ?)", 4),
+        ];
+        for (backend, test, values) in expected {
+            let dialect = dialect::of(backend).unwrap();
+            let binds = [any_of_ids(ids.clone())];
+            let built = Sql::new(dialect, &Tables::default(), text, binds).build();
+            assert_eq!(built.sql, format!("{begin} {test}"), "{backend:?}");
+            assert_eq!(built.values.unwrap().0.len(), values, "{backend:?}");
         }
     }
 

@@ -15,6 +15,7 @@ use super::{
 use crate::backend::Sqlite;
 use crate::columns::PARAMETERS;
 use crate::session::{Shielded, StoreTransaction};
+use crate::stream::PageOf;
 use crate::tables::Tables;
 
 /// `PRAGMA synchronous`: a commit waits for the disk.
@@ -22,14 +23,21 @@ const FULL: i32 = 2;
 
 impl Dialect for Sqlite {
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
-        schema::create(tables)
+        match tables.is_events() {
+            true => schema::create_events(tables),
+            false => schema::create(tables),
+        }
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements = vec![format!("DROP VIEW IF EXISTS {}", tables.status())];
+        let view = (!tables.is_events()).then(|| tables.status());
+        let mut statements: Vec<_> = view
+            .map(|view| format!("DROP VIEW IF EXISTS {view}"))
+            .into_iter()
+            .collect();
         statements.extend(
-            tables
-                .all()
+            self.all_tables(tables)
+                .iter()
                 .map(|table| format!("DROP TABLE IF EXISTS {table}")),
         );
         statements
@@ -58,6 +66,22 @@ impl Dialect for Sqlite {
 
     fn returning(&self, column: &str) -> Option<String> {
         Some(format!(" RETURNING {column}"))
+    }
+
+    fn page_of_events(&self, page: PageOf<'_>) -> Statement {
+        let select = Sql::new(
+            &Sqlite,
+            page.tables,
+            "SELECT position, {read_stored_event} FROM {events} WHERE position > ?",
+            binds![page.after],
+        );
+        let select = match page.event_type {
+            Some(event_type) => select.then(" AND event_type = ?", binds![event_type]),
+            None => select,
+        };
+        select
+            .then(" ORDER BY position LIMIT ?", binds![page.limit])
+            .build()
     }
 
     fn now(&self) -> &'static str {

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement};
 use sea_orm_migration::SchemaManager;
 
-use super::{create_outbox, migrations_with};
+use super::{create_tables, migrations_with};
 use crate::dialect::{self, Dialect};
 use crate::tables::Tables;
 
@@ -24,7 +24,7 @@ pub(super) async fn up(connection: &DatabaseTransaction, tables: Tables) -> Resu
         "CREATE TABLE IF NOT EXISTS {record} (version varchar(255) NOT NULL PRIMARY KEY, \
          applied_at bigint NOT NULL)"
     );
-    create_outbox::run(connection, dialect, &tables, vec![create]).await?;
+    create_tables::run(connection, dialect, &tables, vec![create]).await?;
     let mut applied = applied(connection, dialect, &record).await?;
     let manager = SchemaManager::new(connection);
     let named = migrations_with(tables.prefix().clone());

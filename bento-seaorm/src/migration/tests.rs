@@ -6,7 +6,7 @@ use bento_core::envelope::Envelope;
 use bento_core::outbox::OutboxEntry;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 
-use super::create_outbox::create;
+use super::create_tables::create;
 use crate::dialect;
 use crate::tables::Tables;
 use crate::test_database::on_every_back_end;
@@ -49,41 +49,59 @@ async fn catalogue(db: &DatabaseConnection) -> BTreeSet<String> {
     found
 }
 
-async fn drop_everything(db: &DatabaseConnection) {
-    let dialect = dialect::of(db.get_database_backend()).unwrap();
-    for statement in dialect.drop_schema(&Tables::default()) {
-        db.execute_unprepared(&statement).await.unwrap();
+/// The tables of the outbox, of the inbox and of the event store.
+fn sides() -> [Tables; 3] {
+    let outbox = Tables::default();
+    let (inbox, events) = (outbox.inbox(), outbox.events());
+    [outbox, inbox, events]
+}
+
+/// Creates what is missing of each.
+async fn create_all(db: &DatabaseConnection) {
+    for side in sides() {
+        create(db, &side).await.unwrap();
+    }
+}
+
+async fn run_all(db: &DatabaseConnection, statements: &[String]) {
+    for statement in statements {
+        db.execute_unprepared(statement).await.unwrap();
     }
 }
 
 /// The statements that drop one object each.
 async fn droppings(db: &DatabaseConnection) -> Vec<String> {
-    let tables = Tables::default();
     let backend = db.get_database_backend();
     let cascade = if backend == DbBackend::Postgres {
         " CASCADE"
     } else {
         ""
     };
-    let mut droppings: Vec<_> = tables
-        .all()
-        .map(|table| format!("DROP TABLE {table}{cascade}"))
-        .to_vec();
-    droppings.push(format!("DROP VIEW {}", tables.status()));
+    let mut droppings = Vec::new();
+    let dialect = dialect::of(backend).unwrap();
+    for side in sides() {
+        let tables = dialect.all_tables(&side);
+        let drop = |table: &&str| format!("DROP TABLE {table}{cascade}");
+        droppings.extend(tables.iter().map(drop));
+        let view = (!side.is_events()).then(|| format!("DROP VIEW {}", side.status()));
+        droppings.extend(view);
+    }
     let asked = match backend {
         DbBackend::Postgres => {
-            droppings.push(format!("DROP FUNCTION {} CASCADE", tables.named("as_json")));
-            droppings.push(format!(
-                "DROP SEQUENCE {} CASCADE",
-                tables.named("outbox_position")
-            ));
+            for side in sides() {
+                let shows = !side.is_events();
+                droppings
+                    .extend(shows.then(|| format!("DROP FUNCTION {} CASCADE", side.as_json())));
+                droppings.push(format!("DROP SEQUENCE {} CASCADE", side.positions()));
+            }
             "SELECT 'DROP INDEX ' || indexname FROM pg_indexes WHERE schemaname = 'public' AND \
              indexname NOT LIKE '%_pkey'"
         }
         DbBackend::MySql => {
             "SELECT DISTINCT CONCAT('DROP INDEX ', index_name, ' ON ', table_name) FROM \
              information_schema.statistics WHERE table_schema = DATABASE() AND index_name NOT IN \
-             ('PRIMARY', 'bento_outbox_position')"
+             ('PRIMARY', 'bento_outbox_position', 'bento_inbox_position', \
+             'bento_event_log_position', 'bento_event_log_event_type')"
         }
         _ => {
             "SELECT 'DROP INDEX ' || name FROM sqlite_master WHERE type = 'index' AND sql IS NOT \
@@ -105,23 +123,21 @@ async fn droppings(db: &DatabaseConnection) -> Vec<String> {
 async fn a_migration_that_stopped_anywhere_can_be_run_again() {
     on_every_back_end(async |db| {
         let whole = catalogue(&db).await;
-        let tables = Tables::default();
-        let statements = dialect::of(db.get_database_backend())
-            .unwrap()
-            .create_schema(&tables);
-        // Of the indexes, which are many and alike, the first and the last will do.
-        let is_worth_it = |done: &usize| {
-            statements
-                .get(*done)
-                .is_none_or(|next| !next.contains(" INDEX "))
-        };
-        for done in (0..=statements.len()).filter(is_worth_it) {
-            drop_everything(&db).await;
-            for statement in &statements[..done] {
-                db.execute_unprepared(statement).await.unwrap();
+        let dialect = dialect::of(db.get_database_backend()).unwrap();
+        for side in sides() {
+            let statements = dialect.create_schema(&side);
+            // Of the indexes, which are many and alike, the first and the last will do.
+            let is_worth_it = |done: &usize| {
+                statements
+                    .get(*done)
+                    .is_none_or(|next| !next.contains(" INDEX "))
+            };
+            for done in (0..=statements.len()).filter(is_worth_it) {
+                run_all(&db, &dialect.drop_schema(&side)).await;
+                run_all(&db, &statements[..done]).await;
+                create(&db, &side).await.unwrap();
+                assert_eq!(catalogue(&db).await, whole, "after {done} statements");
             }
-            create(&db, &tables).await.unwrap();
-            assert_eq!(catalogue(&db).await, whole, "after {done} statements");
         }
     })
     .await;
@@ -136,7 +152,7 @@ async fn whatever_was_dropped_is_made_again_and_nothing_else_changes() {
         for dropping in droppings {
             db.execute_unprepared(&dropping).await.unwrap();
             assert_ne!(catalogue(&db).await, whole, "{dropping}");
-            create(&db, &Tables::default()).await.unwrap();
+            create_all(&db).await;
             assert_eq!(catalogue(&db).await, whole, "{dropping}");
         }
     })
@@ -147,7 +163,10 @@ async fn whatever_was_dropped_is_made_again_and_nothing_else_changes() {
 async fn a_dropped_table_is_made_again_by_a_recorded_migration() {
     on_every_back_end(async |db| {
         let whole = catalogue(&db).await;
-        for dropped in Tables::default().all() {
+        let dialect = dialect::of(db.get_database_backend()).unwrap();
+        let names = |side: &Tables| dialect.all_tables(side).join(" ");
+        let dropped = sides().iter().map(names).collect::<Vec<_>>().join(" ");
+        for dropped in dropped.split(' ') {
             let cascade = if db.get_database_backend() == DbBackend::Postgres {
                 " CASCADE"
             } else {

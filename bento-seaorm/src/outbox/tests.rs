@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 
 use bento_core::EventId;
 use bento_core::envelope::Envelope;
+use bento_core::event::EventKind;
 use bento_core::outbox::{ClockOffset, OutboxEntry, Sharding, skew_writer};
 use chrono::{SubsecRound as _, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, TransactionTrait};
@@ -124,10 +125,11 @@ fn alike(is_full: bool) -> OutboxEntry {
 #[tokio::test]
 async fn a_shared_column_is_stored_like_one_that_differs() {
     type Change = fn(&mut Envelope);
-    let changes: [Change; 13] = [
+    let changes: [Change; 14] = [
         |_| {},
         |event| event.event_type = "order.paid".into(),
         |event| event.schema_version = 9,
+        |event| event.kind = EventKind::Integration,
         |event| event.aggregate_type = "parcel".into(),
         |event| event.aggregate_id = "other".to_owned(),
         |event| event.sequence = Some(8),

@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_relay::publish::{HandlerRoute, StartFrom};
-use bento_relay::store::{Leftovers, NewDeadLetter, RecordedHandler, ServedHandler, StoreError};
-use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use bento_relay::store::{
+    Leftovers, NewDeadLetter, RecordedHandler, RelayId, ServedHandler, StoreError,
+};
+use bento_relay::telemetry::TARGET_RELAY;
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
 use super::errors::{StoreFailure, retrying, store_error};
 use super::{OutboxStore, all_shards};
@@ -55,23 +58,28 @@ pub(super) async fn restore(store: &OutboxStore) -> Result<(), StoreFailure> {
     restored
 }
 
+/// The columns that [`recorded_at`] reads.
+pub(crate) const RECORDED: &str = "name, takes, ordered, starts_after, starts_at, \
+    paused_at IS NOT NULL AS is_paused";
+
 /// Reads the record.
-pub(super) async fn read(
+pub(crate) async fn read(
     db: &impl ConnectionTrait,
     dialect: &'static dyn Dialect,
     tables: &Tables,
 ) -> Result<Vec<RecordedHandler>, DbErr> {
-    let select = "SELECT name, takes, ordered, starts_after FROM {handler}";
+    let select = format!("SELECT {RECORDED} FROM {{handler}}");
     let rows = db
-        .query_all_raw(Sql::new(dialect, tables, select, []).build())
+        .query_all_raw(Sql::new(dialect, tables, &select, []).build())
         .await?;
-    let mut handlers: Vec<_> = rows.iter().map(recorded).collect::<Result<_, DbErr>>()?;
+    let mut handlers: Vec<_> = rows.iter().map(recorded_at).collect::<Result<_, DbErr>>()?;
     // Not every back end orders text by its bytes.
     handlers.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(handlers)
 }
 
-fn recorded(row: &QueryResult) -> Result<RecordedHandler, DbErr> {
+/// Reads [`RECORDED`].
+pub(crate) fn recorded_at(row: &QueryResult) -> Result<RecordedHandler, DbErr> {
     let (name, takes): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
     let takes = serde_json::from_str(&takes).map_err(|error| {
         DbErr::Type(format!(
@@ -83,6 +91,8 @@ fn recorded(row: &QueryResult) -> Result<RecordedHandler, DbErr> {
         takes: texts(takes),
         ordered: row.try_get_by_index(2)?,
         starts_after: row.try_get_by_index(3)?,
+        starts_at: row.try_get_by_index(4)?,
+        is_paused: row.try_get_by_index(5)?,
     })
 }
 
@@ -96,7 +106,7 @@ pub(super) fn served_to_text(served: &[ServedHandler]) -> Option<String> {
 }
 
 /// The same, read; none from a text that cannot be read.
-pub(super) fn served_at(row: &QueryResult, column: usize) -> Result<Vec<ServedHandler>, DbErr> {
+pub(crate) fn served_at(row: &QueryResult, column: usize) -> Result<Vec<ServedHandler>, DbErr> {
     let text: Option<String> = row.try_get_by_index(column)?;
     let by_name: BTreeMap<String, Vec<String>> = text
         .and_then(|text| serde_json::from_str(&text).ok())
@@ -131,44 +141,24 @@ async fn record_once(store: &OutboxStore, routes: &[HandlerRoute]) -> Result<(),
     for change in &changes {
         recording.apply(change, last).await?;
     }
-    if !changes.is_empty() {
-        all_shards::tell(&recording.tx, dialect, recording.tables).await?;
+    if changes.is_empty() {
+        return Ok(recording.tx.rollback().await?);
     }
-    recording.tx.commit().await?;
+    recording.commit().await?;
+    for Change { route, .. } in changes.iter().filter(|change| change.is_new) {
+        let (handler, from) = (&*route.name, route.from);
+        tracing::info!(
+            target: TARGET_RELAY, handler, ?from,
+            "a new handler is recorded: it starts with the events that `from` names",
+        );
+    }
     Ok(())
 }
 
-/// Removes the record of a handler.
-pub(super) async fn retire(
-    store: &OutboxStore,
-    name: &str,
-) -> Result<Option<Leftovers>, StoreError> {
-    let backend = store.db.get_database_backend();
-    let is_retired = retrying(backend, || retire_once(store, name)).await?;
-    if !is_retired {
-        return Ok(None);
-    }
-    let counts = "SELECT (SELECT COUNT(*) FROM {held} WHERE route = ?), \
-                  (SELECT COUNT(*) FROM {dead_letter} WHERE route = ?)";
-    let counts = Sql::new(store.dialect()?, &store.tables, counts, binds![name, name]);
-    let counted = store.db.query_one_raw(counts.build()).await;
-    let counted = counted.and_then(|row| {
-        let count = |column| {
-            let count = row.as_ref().map(|row| row.try_get_by_index::<i64>(column));
-            Ok::<_, DbErr>(count.transpose()?.unwrap_or_default().unsigned_abs())
-        };
-        let (held, dead) = (count(0)?, count(1)?);
-        Ok(Leftovers { held, dead })
-    });
-    counted
-        .map(Some)
-        .map_err(|error| store_error(backend, error))
-}
-
 /// Counts the held rows and the dead letters of each route.
-pub(super) async fn leftovers(
+pub(crate) async fn leftovers(
     store: &OutboxStore,
-) -> Result<Vec<(Arc<str>, Leftovers)>, StoreError> {
+) -> Result<BTreeMap<Arc<str>, Leftovers>, StoreError> {
     let counts = "SELECT route, COUNT(*), 0 FROM {held} GROUP BY route \
                   UNION ALL SELECT route, COUNT(*), 1 FROM {dead_letter} GROUP BY route";
     let dialect = store.dialect()?;
@@ -188,20 +178,7 @@ pub(super) async fn leftovers(
             _ => leftovers.dead = count,
         }
     }
-    Ok(found.into_iter().collect())
-}
-
-async fn retire_once(store: &OutboxStore, name: &str) -> Result<bool, StoreFailure> {
-    let recording = Recording::begin(store).await?;
-    let delete = recording.sql("DELETE FROM {handler} WHERE name = ?", binds![name]);
-    let deleted = recording.tx.execute_raw(delete.build()).await?;
-    if deleted.rows_affected() == 0 {
-        recording.tx.rollback().await?;
-        return Ok(false);
-    }
-    all_shards::tell(&recording.tx, recording.dialect, recording.tables).await?;
-    recording.tx.commit().await?;
-    Ok(true)
+    Ok(found)
 }
 
 /// Adds the event types that a relay serves and that are missing in the record of its handlers: a
@@ -228,9 +205,7 @@ pub(super) async fn widen(
             .update(&handler.name, &takes, handler.ordered)
             .await?;
     }
-    all_shards::tell(&recording.tx, recording.dialect, recording.tables).await?;
-    recording.tx.commit().await?;
-    Ok(())
+    recording.commit().await
 }
 
 /// Returns the handlers that the relays serve which are alive.
@@ -239,15 +214,28 @@ async fn living_ones(
     dialect: &'static dyn Dialect,
     tables: &Tables,
 ) -> Result<Vec<ServedHandler>, DbErr> {
-    let select = "SELECT handlers FROM {relay} WHERE expires_at > {now} AND handlers IS NOT NULL";
+    let relays = living_relays(db, dialect, tables).await?;
+    Ok(relays.into_iter().flat_map(|(_, served)| served).collect())
+}
+
+/// Returns the relays that are alive and serve handlers, with these, ordered by id.
+pub(crate) async fn living_relays(
+    db: &impl ConnectionTrait,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+) -> Result<Vec<(RelayId, Vec<ServedHandler>)>, DbErr> {
+    let select = "SELECT id, handlers FROM {relay} \
+                  WHERE expires_at > {now} AND handlers IS NOT NULL ORDER BY id";
     let rows = db
         .query_all_raw(Sql::new(dialect, tables, select, []).build())
         .await?;
-    let mut all = Vec::new();
-    for row in rows {
-        all.append(&mut served_at(&row, 0)?);
-    }
-    Ok(all)
+    let relay = |row| {
+        Ok((
+            RelayId(QueryResult::try_get_by_index(row, 0)?),
+            served_at(row, 1)?,
+        ))
+    };
+    rows.iter().map(relay).collect()
 }
 
 /// A handler whose record is to be made or replaced.
@@ -278,14 +266,14 @@ fn changes<'a>(
 }
 
 /// A transaction that changes the record, while no relay reads rows.
-struct Recording<'a> {
-    tx: StoreTransaction,
-    dialect: &'static dyn Dialect,
-    tables: &'a Tables,
+pub(crate) struct Recording<'a> {
+    pub(crate) tx: StoreTransaction,
+    pub(crate) dialect: &'static dyn Dialect,
+    pub(crate) tables: &'a Tables,
 }
 
 impl<'a> Recording<'a> {
-    async fn begin(store: &'a OutboxStore) -> Result<Self, StoreFailure> {
+    pub(crate) async fn begin(store: &'a OutboxStore) -> Result<Self, StoreFailure> {
         let (tx, dialect) = store.begin().await?;
         let tables = store.tables();
         all_shards::lock(&tx, dialect, tables).await?;
@@ -323,12 +311,23 @@ impl<'a> Recording<'a> {
         }
         let starts_after = match route.from {
             StartFrom::Now => last,
-            StartFrom::Beginning => 0,
+            StartFrom::Beginning | StartFrom::At(_) => 0,
         };
+        let none = Value::ChronoDateTimeUtc(None);
+        let starts_at = route
+            .from
+            .time()
+            .map_or(none, |time| self.dialect.event_time(time));
         let insert = self.sql(
-            "INSERT INTO {handler} (name, takes, ordered, starts_after, recorded_at) \
-             VALUES (?, ?, ?, ?, {now})",
-            binds![&*route.name, to_text(takes), route.ordered, starts_after],
+            "INSERT INTO {handler} (name, takes, ordered, starts_after, starts_at, recorded_at) \
+             VALUES (?, ?, ?, ?, ?, {now})",
+            binds![
+                &*route.name,
+                to_text(takes),
+                route.ordered,
+                starts_after,
+                starts_at
+            ],
         );
         self.tx.execute_raw(insert.build()).await?;
         Ok(())
@@ -343,7 +342,13 @@ impl<'a> Recording<'a> {
         Ok(())
     }
 
-    fn sql(&self, text: &str, binds: impl IntoIterator<Item = Bind>) -> Sql<'_> {
+    /// Commits, and tells every relay of the change.
+    pub(crate) async fn commit(self) -> Result<(), StoreFailure> {
+        all_shards::tell(&self.tx, self.dialect, self.tables).await?;
+        Ok(self.tx.commit().await?)
+    }
+
+    pub(crate) fn sql(&self, text: &str, binds: impl IntoIterator<Item = Bind>) -> Sql<'_> {
         Sql::new(self.dialect, self.tables, text, binds)
     }
 }

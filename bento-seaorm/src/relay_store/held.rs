@@ -48,9 +48,11 @@ const IS_HEAD: &str = " AND (h.ordered = FALSE OR (\
         AND u.route = '{unreadable}' \
         AND u.aggregate_type = h.aggregate_type AND u.aggregate_id = h.aggregate_id AND u.parks)))";
 
-/// The condition that the tenant of the held row `h` is not paused.
-const IS_NOT_PAUSED: &str =
-    " AND NOT EXISTS (SELECT 1 FROM {paused_tenant} p WHERE p.tenant_id = h.tenant_id)";
+/// The condition that neither the tenant nor the handler of the held row `h` is paused.
+const IS_NOT_PAUSED: &str = " \
+    AND NOT EXISTS (SELECT 1 FROM {paused_tenant} p WHERE p.tenant_id = h.tenant_id) \
+    AND NOT EXISTS (SELECT 1 FROM {handler} a \
+        WHERE a.name = h.route AND a.paused_at IS NOT NULL)";
 
 /// Appends the condition that a wanted head of the shard `s.shard` is due.
 pub(super) fn exists_due<'a>(sql: Sql<'a>, without: &[Arc<str>]) -> Sql<'a> {
@@ -67,8 +69,8 @@ fn and_wanted<'a>(mut sql: Sql<'a>, without: &[Arc<str>]) -> Sql<'a> {
     sql.then(IS_NOT_PAUSED, []).then(IS_HEAD, [])
 }
 
-/// The wanted held rows of a shard: all but those of paused tenants and of routes that are
-/// unavailable.
+/// The wanted held rows of a shard: all but those of paused tenants and handlers, and of routes
+/// that are unavailable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) dialect: &'static dyn Dialect,

@@ -5,14 +5,16 @@
 //! others take its shards when its leases expire. Only claiming locks rows, for the time of two
 //! statements, and it skips locked rows: those of a relay that was frozen during an `advance`.
 
+use std::ops::Range;
+
 use bento_core::outbox::{ShardId, Sharding};
-use bento_relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
+use bento_relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError, Surplus};
 use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 
-use self::share::fair_share;
+use self::share::fair_shares;
 pub(crate) use self::share::lanes_of;
 use super::errors::{StoreFailure, retrying};
 use super::{OutboxStore, handlers};
@@ -113,32 +115,32 @@ impl Beating<'_> {
     }
 
     async fn run(&self) -> Result<Holdings, StoreFailure> {
-        let stray = record::look(self.store, self.sharding).await?;
+        let stray = record::look(self.store, self.sharding, self.beat.publishes).await?;
         self.sign_of_life().await?;
         let (shards, now) = self.every_shard().await?;
         handlers::restore(self.store).await?;
         let recorded = handlers::read(&self.store.db, self.dialect, self.tables).await?;
         let alive = self.alive(&recorded).await?;
-        let share = fair_share(&alive, self.beat.relay, self.sharding);
+        let shares = fair_shares(&alive, self.beat.relay, self.sharding);
         let own: Vec<_> = shards
             .iter()
             .filter(|shard| shard.owner == Some(self.beat.relay))
             .map(|s| s.shard)
             .collect();
-        let given = self.given(&own, share, &stray);
+        let given = self.given(&own, &shares, &stray);
         self.hand_back(&given).await?;
         let kept: Vec<_> = own
             .into_iter()
             .filter(|shard| !given.contains(shard))
             .collect();
         self.renew(&kept).await?;
-        let missing = if self.beat.claim {
-            share.saturating_sub(self.count_shared(&kept))
-        } else {
-            0
-        };
         let claimable = self.claimable(&shards, &given);
-        self.claim(&claimable, missing).await?;
+        let missing = if self.beat.claim {
+            self.missing(&kept, &shares)
+        } else {
+            Vec::new()
+        };
+        self.claim(&claimable, &missing).await?;
         self.claim_stray(&shards, &stray).await?;
         let leases = self.leases().await?;
         handlers::widen(self.store, &self.beat.handlers, &recorded).await?;
@@ -151,7 +153,7 @@ impl Beating<'_> {
             .map(|shard| shard.shard)
             .collect();
         let held: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
-        let surplus = self.count_shared(&held).saturating_sub(share);
+        let surplus = self.surplus(&held, &shares);
         Ok(Holdings {
             leases,
             taken_over,
@@ -178,17 +180,39 @@ impl Beating<'_> {
         self.read_shards().await
     }
 
-    /// Returns the number of shards that belong to the sharding, and so count for the fair share.
-    fn count_shared(&self, shards: &[ShardId]) -> usize {
-        shards
-            .iter()
-            .filter(|shard| **shard < self.sharding.total())
-            .count()
+    /// Returns the shards of each lane, its share, and the number of these that are in it.
+    fn by_lane(
+        &self,
+        held: &[ShardId],
+        shares: &[usize],
+    ) -> impl Iterator<Item = (Range<ShardId>, usize, usize)> {
+        (0..).zip(shares).map(|(lane, share)| {
+            let lane = self.sharding.lane_shards(lane);
+            let held = held.iter().filter(|shard| lane.contains(shard)).count();
+            (lane, *share, held)
+        })
+    }
+
+    /// Returns the numbers of shards above the fair share, by lane.
+    fn surplus(&self, held: &[ShardId], shares: &[usize]) -> Vec<Surplus> {
+        let lanes = self.by_lane(held, shares);
+        let surplus = lanes.map(|(lane, share, held)| Surplus {
+            lane,
+            shards: held.saturating_sub(share),
+        });
+        surplus.filter(|surplus| surplus.shards > 0).collect()
+    }
+
+    /// Returns the numbers of shards below the fair share, by lane.
+    fn missing(&self, held: &[ShardId], shares: &[usize]) -> Vec<(Range<ShardId>, usize)> {
+        let lanes = self.by_lane(held, shares);
+        let missing = lanes.map(|(lane, share, held)| (lane, share.saturating_sub(held)));
+        missing.filter(|(_, missing)| *missing > 0).collect()
     }
 
     /// Returns the shards to hand back: idle ones above the fair share, and empty ones outside of
     /// the sharding.
-    fn given(&self, own: &[ShardId], share: usize, stray: &[ShardId]) -> Vec<ShardId> {
+    fn given(&self, own: &[ShardId], shares: &[usize], stray: &[ShardId]) -> Vec<ShardId> {
         let idle = self
             .beat
             .idle
@@ -197,12 +221,13 @@ impl Beating<'_> {
             .filter(|shard| own.contains(shard));
         let (shared, outside): (Vec<_>, Vec<_>) =
             idle.partition(|shard| *shard < self.sharding.total());
-        let surplus = shared
-            .into_iter()
-            .take(self.count_shared(own).saturating_sub(share));
-        surplus
-            .chain(outside.into_iter().filter(|shard| !stray.contains(shard)))
-            .collect()
+        let mut given = Vec::new();
+        for Surplus { lane, shards } in self.surplus(own, shares) {
+            let idle = shared.iter().filter(|shard| lane.contains(shard));
+            given.extend(idle.take(shards));
+        }
+        given.extend(outside.into_iter().filter(|shard| !stray.contains(shard)));
+        given
     }
 
     /// Claims the free shards outside of the sharding: the first relay gets all of them, until they
@@ -218,8 +243,13 @@ impl Beating<'_> {
             .filter(|shard| stray.contains(&shard.shard))
             .filter(is_free)
             .collect();
-        let missing = if self.beat.claim { free.len() } else { 0 };
-        self.claim(&free, missing).await
+        let all = (self.sharding.total()..ShardId::MAX, free.len());
+        let missing = if self.beat.claim {
+            vec![all]
+        } else {
+            Vec::new()
+        };
+        self.claim(&free, &missing).await
     }
 
     /// Reads the record of every shard, and the clock of the database.
@@ -295,17 +325,30 @@ impl Beating<'_> {
         .await
     }
 
-    /// Claims as many of these shards as are missing. Another relay may have claimed one first:
-    /// then its row is not free any more.
+    /// Claims as many of these shards as are missing in each lane. Another relay may have claimed
+    /// one first: then its row is not free any more.
     ///
     /// An epoch is at least the time in milliseconds, so that a row that was deleted and created
     /// again never repeats an epoch.
-    async fn claim(&self, shards: &[&Shard], missing: usize) -> Result<(), StoreFailure> {
-        if shards.is_empty() || missing == 0 {
+    async fn claim(
+        &self,
+        shards: &[&Shard],
+        missing: &[(Range<ShardId>, usize)],
+    ) -> Result<(), StoreFailure> {
+        let wanted = missing.iter().filter_map(|(lane, missing)| {
+            let in_lane = shards.iter().filter(|shard| lane.contains(&shard.shard));
+            let in_lane: Vec<_> = in_lane.map(|shard| i64::from(shard.shard)).collect();
+            (!in_lane.is_empty()).then_some((in_lane, *missing))
+        });
+        let wanted: Vec<_> = wanted.collect();
+        if wanted.is_empty() {
             return Ok(());
         }
         let (tx, _) = self.store.begin().await?;
-        let free = self.lock_free(&tx, shards, missing).await?;
+        let mut free = Vec::new();
+        for (in_lane, missing) in wanted {
+            free.append(&mut self.lock_free(&tx, in_lane, missing).await?);
+        }
         let least = Utc::now().timestamp_millis();
         if !free.is_empty() {
             let update = self.dialect.update_shards(
@@ -333,16 +376,13 @@ impl Beating<'_> {
     async fn lock_free(
         &self,
         tx: &StoreTransaction,
-        shards: &[&Shard],
+        shards: Vec<i64>,
         limit: usize,
     ) -> Result<Vec<i64>, DbErr> {
         let select = self.sql(
             "SELECT shard FROM {shard} WHERE (owner IS NULL OR expires_at <= {now}) \
              AND shard IN (?) ORDER BY shard LIMIT ?{lock_unlocked}",
-            binds![
-                any_of(shards.iter().map(|shard| i64::from(shard.shard)).collect()),
-                i64::try_from(limit).unwrap_or(i64::MAX),
-            ],
+            binds![any_of(shards), i64::try_from(limit).unwrap_or(i64::MAX),],
         );
         let rows = tx.query_all_raw(select.build()).await?;
         rows.iter()

@@ -283,24 +283,16 @@ impl Salvage<'_> {
             may_be_known: false,
             envelope,
         };
-        let values = row_values(entry, |time| self.dialect.event_time(time));
-        let event = values.map(Bind::Value);
-        let beside = binds![
-            position,
-            name(route),
-            attempts.cast_signed(),
-            storable(&error),
+        let row = DeadLetterRow {
+            route: name(route),
             cause,
+            error: &error,
+            attempts,
             parks,
             raw,
-        ];
-        let insert = format!(
-            "INSERT INTO {{dead_letter}} (shard, {{event}}, position, route, attempts, \
-             error_message, cause, parks, raw, first_failed_at, failed_at) \
-             VALUES ({}, {{now}}, {{now}})",
-            marks(PARAMETERS + beside.len())
-        );
-        self.execute(self.sql(&insert, event.chain(beside))).await?;
+        };
+        self.execute(row.insert(self.dialect, self.tables, position, entry))
+            .await?;
         Ok(dead_row)
     }
 
@@ -311,6 +303,46 @@ impl Salvage<'_> {
     async fn execute(&self, sql: Sql<'_>) -> Result<(), DbErr> {
         self.tx.execute_raw(sql.build()).await?;
         Ok(())
+    }
+}
+
+/// A dead letter to be written, beside its event.
+pub(crate) struct DeadLetterRow<'a> {
+    pub(crate) route: &'a str,
+    pub(crate) cause: &'a str,
+    pub(crate) error: &'a str,
+    pub(crate) attempts: u32,
+    pub(crate) parks: bool,
+    pub(crate) raw: Option<String>,
+}
+
+impl DeadLetterRow<'_> {
+    /// The INSERT of the dead letter.
+    pub(crate) fn insert<'a>(
+        self,
+        dialect: &'static dyn Dialect,
+        tables: &'a Tables,
+        position: i64,
+        entry: OutboxEntry,
+    ) -> Sql<'a> {
+        let values = row_values(entry, |time| dialect.event_time(time));
+        let event = values.map(Bind::Value);
+        let beside = binds![
+            position,
+            self.route,
+            self.attempts.cast_signed(),
+            storable(self.error),
+            self.cause,
+            self.parks,
+            self.raw,
+        ];
+        let insert = format!(
+            "INSERT INTO {{dead_letter}} (shard, {{event}}, position, route, attempts, \
+             error_message, cause, parks, raw, first_failed_at, failed_at) \
+             VALUES ({}, {{now}}, {{now}})",
+            marks(PARAMETERS + beside.len())
+        );
+        Sql::new(dialect, tables, &insert, event.chain(beside))
     }
 }
 

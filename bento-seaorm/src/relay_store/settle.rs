@@ -11,7 +11,7 @@ use bento_relay::store::{Outcome, Place, Settlement, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use self::groups::{Groups, Positions};
-pub(super) use self::rows::storable;
+pub(crate) use self::rows::storable;
 use super::held::park_or_promote;
 use crate::dialect::{Bind, Dialect, Sql, any_of, binds, keep_pending};
 use crate::entity::lossy_at;

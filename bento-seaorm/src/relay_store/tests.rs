@@ -99,6 +99,7 @@ impl Relay {
             ttl,
             lanes: None,
             claim: true,
+            publishes: true,
             handlers: Vec::new(),
             idle: Vec::new(),
         };

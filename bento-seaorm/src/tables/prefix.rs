@@ -33,7 +33,7 @@ pub struct TablePrefix {
 impl TablePrefix {
     /// The longest prefix in bytes, so that every name made of it fits into the 63 bytes of
     /// PostgreSQL.
-    pub const MAX_LEN: usize = 36;
+    pub const MAX_LEN: usize = 30;
 
     /// The longest name of a schema in bytes, which is PostgreSQL's limit.
     pub const MAX_SCHEMA_LEN: usize = 63;

@@ -10,7 +10,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::outbox::ShardId;
-use bento_core::unit_of_work::{FrameError, FrameId, Opener, UnitOfWork};
+use bento_core::saving::Saving;
+use bento_core::telemetry;
+use bento_core::unit_of_work::{Flush, FrameError, FrameId, Opener, UnitOfWork};
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 use tokio::time::timeout;
@@ -19,9 +21,11 @@ use super::background::Background;
 use super::health::{Health, Savepoint};
 use crate::backend::{self, Look};
 use crate::error::Error;
+use crate::events::append::Appended;
 use crate::outbox::Known;
 use crate::session::{ROLLBACK_LIMIT, Session, to_the_end};
 use crate::settings::Settings;
+use crate::stream::Head;
 
 /// See the module.
 #[derive(Debug)]
@@ -251,11 +255,7 @@ impl Physical {
     }
 
     async fn write(&self, frame: FrameId) -> Result<(), Error> {
-        let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
-        let known = self
-            .complete(async move { settings.writer.look(&session).await })
-            .await?;
-        self.unit_of_work.set_clock(known.clock());
+        let known = self.look().await?;
         let mut flush = self.unit_of_work.flush(frame, &known.sharding)?;
         let entries = std::mem::take(&mut flush.entries);
         let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
@@ -266,6 +266,86 @@ impl Physical {
         flush.done_except(&repeated);
         self.health().add_written(known, shards);
         Ok(())
+    }
+
+    /// Appends the events of a save to the stored ones of their aggregate, and to the outbox.
+    pub(super) async fn append(
+        &self,
+        frame: FrameId,
+        saving: &Saving,
+        head: Head,
+    ) -> Result<(Flush, Head), Error> {
+        let _turn = self.turn.lock().await;
+        self.settle(frame).await?;
+        let known = self.look().await?;
+        let mut flush = saving.flush(&known.sharding)?;
+        let entries = std::mem::take(&mut flush.entries);
+        let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
+        let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
+        let aggregate_type = head.stream.aggregate_type;
+        let append = async move {
+            let appended = settings.writer.append(&session, &head, entries).await?;
+            match appended {
+                Appended::Done => Ok(head),
+                Appended::Conflict => {
+                    let actual = settings.writer.head(&session, &head.stream).await?;
+                    Err(head.conflict(Some(actual.unwrap_or(0)), None))
+                }
+            }
+        };
+        let head = self.complete(append).await.inspect_err(|error| {
+            self.unit_of_work.statement_failed();
+            if matches!(error, Error::Conflict { .. }) {
+                self.note_conflict();
+                count(telemetry::APPEND_CONFLICTS, aggregate_type);
+            }
+        })?;
+        count(telemetry::APPENDS, aggregate_type);
+        self.health().add_written(known, shards);
+        Ok((flush, head))
+    }
+
+    /// Runs what the transaction can do without: its failure is undone.
+    pub(super) async fn attempt<F>(
+        &self,
+        frame: FrameId,
+        work: impl FnOnce(Session) -> F,
+    ) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let _turn = self.turn.lock().await;
+        self.settle(frame).await?;
+        let (session, savepoint) = (self.session.clone(), self.health().next_savepoint());
+        let work = work(session.clone());
+        let attempt = async move {
+            session
+                .execute_unprepared(&format!("SAVEPOINT {savepoint}"))
+                .await?;
+            let result = work.await;
+            if result.is_err() {
+                let undo = format!("ROLLBACK TO SAVEPOINT {savepoint}");
+                if session.execute_unprepared(&undo).await.is_err() {
+                    return result.map(Ok);
+                }
+            }
+            session
+                .execute_unprepared(&format!("RELEASE SAVEPOINT {savepoint}"))
+                .await?;
+            Ok(result)
+        };
+        let attempted = self.complete(attempt).await;
+        attempted.inspect_err(|_| self.unit_of_work.statement_failed())?
+    }
+
+    /// Reads how the outbox is divided, unless it is known.
+    async fn look(&self) -> Result<Known, Error> {
+        let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
+        let known = self
+            .complete(async move { settings.writer.look(&session).await })
+            .await?;
+        self.unit_of_work.set_clock(known.clock());
+        Ok(known)
     }
 
     /// Brings the connection to where `frame` expects it.
@@ -342,6 +422,10 @@ impl Physical {
     fn health(&self) -> MutexGuard<'_, Health> {
         lock(&self.health)
     }
+}
+
+fn count(name: &'static str, aggregate_type: &'static str) {
+    telemetry::count_by(name, "aggregate_type", aggregate_type, 1);
 }
 
 /// See [`Physical::contention`].

@@ -1,8 +1,9 @@
 //! Saving aggregates that are SeaORM models: the row, its version and its events together.
 
-use bento_core::Aggregate;
 use bento_core::aggregate::Versioned;
+use bento_core::event_sourced::storage;
 use bento_core::saving::{Saving, SavingError};
+use bento_core::{Aggregate, EventSourced};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::FromValueTuple as _;
@@ -14,6 +15,7 @@ use sea_orm::{
 
 use super::OutboxTransaction;
 use crate::error::Error;
+use crate::stream::Head;
 
 /// An aggregate that is a SeaORM model: a `Model` with `#[aggregate]`, for which it is implemented
 /// automatically.
@@ -46,6 +48,67 @@ impl<M> SavedModel for M where
 type ActiveModelOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::ActiveModel;
 type ColumnOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::Column;
 type PrimaryKeyOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::PrimaryKey;
+
+/// The way in which an aggregate is saved, by where its state is stored.
+///
+/// Implemented automatically.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{A}` cannot be saved with `save`",
+    label = "this is neither a SeaORM model with a version nor event-sourced",
+    note = "put `#[aggregate(…)]` on the model and mark a field `#[aggregate(version)]`, or \
+            declare it `#[aggregate(event_sourced, …)]`"
+)]
+pub trait StorageOf<A: Aggregate> {
+    /// Saves the aggregate.
+    ///
+    /// # Errors
+    /// As [`OutboxTransaction::save`].
+    ///
+    /// # Cancel safety
+    /// As [`OutboxTransaction::save`].
+    fn save<'a>(
+        tx: &'a OutboxTransaction,
+        aggregate: &'a mut A,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+impl<M: SavedModel + Versioned> StorageOf<M> for storage::Row {
+    fn save<'a>(
+        tx: &'a OutboxTransaction,
+        aggregate: &'a mut M,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move { tx.save_row(aggregate).await.map(drop) }.boxed()
+    }
+}
+
+impl<M: SavedModel + EventSourced> StorageOf<M> for storage::RowAndEvents {
+    fn save<'a>(
+        tx: &'a OutboxTransaction,
+        aggregate: &'a mut M,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let raised = tx.save_row(aggregate).await?;
+            tx.keep_snapshot(aggregate, raised).await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl<A: EventSourced> StorageOf<A> for storage::Events {
+    fn save<'a>(
+        tx: &'a OutboxTransaction,
+        aggregate: &'a mut A,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let raised = tx.save_events(aggregate).await?;
+            tx.keep_snapshot(aggregate, raised).await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
 
 /// The reason why a row was not written.
 enum Failure {
@@ -139,42 +202,63 @@ impl OutboxTransaction {
         self.write(aggregate, false).boxed()
     }
 
-    /// Saves an aggregate with a version: inserts it if its version is 0, else updates its row,
-    /// provided that the row has the version that the aggregate was loaded with.
+    /// Saves an aggregate with a version.
+    ///
+    /// A SeaORM model is inserted if its version is 0, else its row is updated, provided that the
+    /// row has the version that the aggregate was loaded with. The events of an event-sourced
+    /// aggregate are appended to the stored ones and written to the outbox at once, provided that
+    /// no other event was stored since it was loaded; without a new event nothing is written. A
+    /// model that is event-sourced has both.
     ///
     /// The version rises by the number of the events that are saved with it, at least by 1. They
     /// are numbered from the version before, and that is their `sequence`: the first event of an
-    /// aggregate has 1, and a save without events leaves a number out. Every event must be saved:
+    /// aggregate has 1, and a save without events leaves a number out. The version of an
+    /// event-sourced aggregate rises by its events alone. Every event must be saved:
     /// one that is raised later in the transaction needs another `save`, or the commit is refused.
+    ///
+    /// With `snapshots` in `#[aggregate(…)]`, a save after which one is due makes the aggregate
+    /// anew of the stored events and keeps its state, in this transaction, under a savepoint. If
+    /// that fails, it is logged and counted, and the save succeeds. [`insert`](Self::insert) and
+    /// [`update`](Self::update) keep none.
     ///
     /// After a rollback, of a nested transaction too, the events are back with the aggregate and
     /// have no numbers, and a repeated `save` goes by the version in the database. The columns in
     /// memory stay as they are, the version too: better load the aggregate anew.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if another transaction has changed the row, [`Error::Gone`] if it is not
-    /// there any more; either counts as a failed statement. [`Error::Database`] if the database
-    /// refuses the row; [`Error::Frame`] while a nested transaction is open;
-    /// [`Error::VersionTooLarge`]. The aggregate and its events are as they were.
+    /// [`Error::Conflict`] if another transaction has changed the row or stored an event,
+    /// [`Error::Gone`] if the row is not there any more; either counts as a failed statement.
+    /// [`Error::Database`] if the database refuses the row; [`Error::Frame`] while a nested
+    /// transaction is open; [`Error::VersionTooLarge`]. Of event-sourced aggregates also
+    /// [`Error::Flush`], [`Error::AlreadyStored`], [`Error::NoKey`] and [`Error::NoEvents`]. The
+    /// aggregate and its events are as they were.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events
-    /// are doubtful: the commit is refused.
-    pub fn save<'a, M: SavedModel + Versioned>(
+    /// If the future is dropped, the row and the events may be written. The aggregate is as it was,
+    /// and its events are doubtful: the commit is refused.
+    pub fn save<'a, A: Aggregate<Storage: StorageOf<A>>>(
         &'a self,
-        aggregate: &'a mut M,
+        aggregate: &'a mut A,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        let save = async move {
-            let saving = self.unit_of_work().save(self.frame, aggregate)?;
-            let is_new = saving.version_before() == Some(0);
-            self.write_row(aggregate, is_new, saving).await
-        };
-        save.boxed()
+        <A::Storage as StorageOf<A>>::save(self, aggregate)
+    }
+
+    async fn save_row<M: SavedModel>(&self, aggregate: &mut M) -> Result<Option<Head>, Error> {
+        let saving = self.unit_of_work().save(self.frame, aggregate)?;
+        let is_new = saving.version_before() == Some(0);
+        if M::IS_EVENT_SOURCED && is_new && saving.events() == 0 {
+            saving.failed();
+            return Err(Error::NoEvents {
+                aggregate_type: M::TYPE,
+                id: key_text(aggregate),
+            });
+        }
+        self.write_row(aggregate, is_new, saving).await
     }
 
     async fn write<M: SavedModel>(&self, aggregate: &mut M, is_new: bool) -> Result<(), Error> {
         let saving = self.unit_of_work().save(self.frame, aggregate)?;
-        self.write_row(aggregate, is_new, saving).await
+        self.write_row(aggregate, is_new, saving).await.map(drop)
     }
 
     async fn write_row<M: SavedModel>(
@@ -182,18 +266,18 @@ impl OutboxTransaction {
         aggregate: &mut M,
         is_new: bool,
         saving: Saving,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Head>, Error> {
         match self.try_row(aggregate, is_new, &saving).await {
             Ok(mut stored) => {
                 for column in ColumnOf::<M>::iter() {
                     aggregate.try_set(column, stored.get(column))?;
                 }
-                saving.done(aggregate)?;
+                let raised = self.finish_with_events(aggregate, saving).await?;
                 // What a hook has raised on the model that it was given.
                 aggregate
                     .pending_events_mut()
                     .absorb(stored.pending_events_mut());
-                Ok(())
+                Ok(raised)
             }
             Err(failure) => {
                 let error = self.explain(aggregate, failure, &saving).await;
@@ -290,12 +374,14 @@ impl OutboxTransaction {
         );
         match M::Entity::find_by_id(key).one(self).await {
             Ok(None) => Error::Gone { aggregate_type, id },
-            Ok(Some(_)) => {
+            Ok(Some(stored)) => {
                 self.physical.note_conflict();
                 Error::Conflict {
                     aggregate_type,
                     id,
                     expected,
+                    actual: stored.version(),
+                    source: None,
                 }
             }
             Err(error) => error.into(),

@@ -13,6 +13,7 @@ use crate::support::OwnedDatabase;
 pub(crate) struct Harness {
     database: OwnedDatabase,
     tables: Tables,
+    is_inbox: bool,
 }
 
 impl Harness {
@@ -23,6 +24,17 @@ impl Harness {
         Some(Self {
             database,
             tables: Tables::default(),
+            is_inbox: false,
+        })
+    }
+
+    /// The same with the tables of the inbox.
+    pub(crate) async fn in_inbox(backend: DbBackend) -> Option<Self> {
+        let outbox = Self::on(backend).await?;
+        Some(Self {
+            tables: Tables::of_inbox(TablePrefix::default()),
+            is_inbox: true,
+            ..outbox
         })
     }
 
@@ -39,7 +51,19 @@ impl Harness {
         Some(Self {
             database,
             tables: Tables::new(prefix),
+            is_inbox: false,
         })
+    }
+}
+
+impl Harness {
+    fn open(&self) -> OutboxStore {
+        let db = self.database.db.clone();
+        if self.is_inbox {
+            OutboxStore::inbox(db)
+        } else {
+            OutboxStore::new(db)
+        }
     }
 }
 
@@ -48,9 +72,10 @@ impl StoreHarness for Harness {
     type Staged = DatabaseTransaction;
 
     async fn store(&self, sharding: Sharding) -> OutboxStore {
-        let store = OutboxStore::new(self.database.db.clone())
-            .with_table_prefix(self.tables.prefix().clone());
-        store.with_sharding(sharding)
+        let prefix = self.tables.prefix().clone();
+        self.open()
+            .with_table_prefix(prefix)
+            .with_sharding(sharding)
     }
 
     async fn append(&self, entries: Vec<OutboxEntry>) {
@@ -82,12 +107,11 @@ impl StoreHarness for Harness {
     }
 
     async fn unmigrated(&self) -> Option<OutboxStore> {
-        let db = self.database.db.clone();
         let nowhere = self
             .tables
             .prefix()
             .to_string()
             .replace("bento_", "nowhere_");
-        Some(OutboxStore::new(db).with_table_prefix(nowhere.parse().unwrap()))
+        Some(self.open().with_table_prefix(nowhere.parse().unwrap()))
     }
 }

@@ -6,6 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing_subscriber::fmt::MakeWriter;
 
+pub(crate) use self::each_time::ask_each_time;
+
+#[path = "../../../bento-testkit/tests/logs/each_time.rs"]
+mod each_time;
+
 /// A line that has not come by then does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -159,6 +159,8 @@ pub async fn in_database(backend: DbBackend, test: impl AsyncFnOnce(&TestDatabas
 /// returns.
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
 pub async fn in_empty_database(backend: DbBackend, test: impl AsyncFnOnce(&TestDatabase)) {
+    // Before anything that logs.
+    log::ask_each_time();
     let name = format!("bento_test_{}", Uuid::now_v7().simple());
     match backend {
         DbBackend::Sqlite => in_file(&name, test).await,

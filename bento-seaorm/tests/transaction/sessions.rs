@@ -81,6 +81,7 @@ async fn a_read_only_session_stops_no_relay(database: &TestDatabase) {
         ttl: Duration::from_secs(60),
         lanes: None,
         claim: true,
+        publishes: true,
         handlers: Vec::new(),
         idle: Vec::new(),
     };

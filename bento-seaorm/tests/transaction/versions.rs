@@ -187,6 +187,8 @@ async fn of_two_saves_the_second_is_a_conflict(database: &TestDatabase) {
             aggregate_type: "account",
             id: of,
             expected: 1,
+            actual: Some(2),
+            source: None,
         } => *of == id,
         _ => false,
     };

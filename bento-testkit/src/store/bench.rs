@@ -139,6 +139,11 @@ pub(super) fn held_failed(held: &HeldRow, attempts: u32, retry_after: Duration) 
     )
 }
 
+/// The number of shards above the fair share, in all lanes.
+pub(super) fn surplus(holdings: &Holdings) -> usize {
+    holdings.surplus.iter().map(|lane| lane.shards).sum()
+}
+
 /// A heartbeat of a relay that serves all lanes, claims, and offers nothing.
 pub(super) fn heartbeat(relay: RelayId, ttl: Duration) -> Heartbeat {
     Heartbeat {
@@ -146,6 +151,7 @@ pub(super) fn heartbeat(relay: RelayId, ttl: Duration) -> Heartbeat {
         ttl,
         lanes: None,
         claim: true,
+        publishes: true,
         handlers: Vec::new(),
         idle: Vec::new(),
     }

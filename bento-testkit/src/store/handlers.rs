@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_relay::RelayStore;
+use bento_relay::handler_control::HandlerControl;
+use bento_relay::inspect::Inspect;
 use bento_relay::publish::{HandlerRoute, StartFrom};
 use bento_relay::store::{
-    Advance, Heartbeat, Holdings, Leftovers, NewDeadLetter, Outcome, RecordedHandler, RelayId,
-    ServedHandler, Settlement, Unroutable,
+    Advance, Heartbeat, Leftovers, NewDeadLetter, Outcome, RecordedHandler, RelayId, ServedHandler,
+    Settlement, StoreError, Unroutable,
 };
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, call, dead_letter, event, heartbeat, open, sharding, shards_of,
+    Bench, LONG, beat, call, dead_letter, event, heartbeat, open, sharding, shards_of, surplus,
 };
 
 /// A handler that is known keeps its beginning; its order and event types are those of the process
@@ -29,6 +31,8 @@ pub async fn a_handler_is_recorded_once<H: StoreHarness>(harness: &H) {
         takes: vec!["a.*".into(), "b".into()],
         ordered: true,
         starts_after: 0,
+        starts_at: None,
+        is_paused: false,
     };
     assert_eq!(recorded[0], expected);
     record(&bench.store, &[takes("mail", &["c"]).ordered(false)]).await;
@@ -143,6 +147,24 @@ pub async fn a_handler_may_start_with_the_beginning<H: StoreHarness>(harness: &H
     assert!(handler.starts_after < rows[0].position, "{handler:?}");
 }
 
+/// A handler from a time begins with the whole outbox too, and the time is recorded once, to the
+/// microsecond.
+pub async fn a_handler_may_start_with_a_time<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.pending([event("1", 1)]).await;
+    let at = |text: &str| text.parse().expect("it is a time");
+    let from = |text: &str| takes("mail", &["*"]).from(StartFrom::At(at(text)));
+    record(&bench.store, &[from("2026-11-01T10:20:30.123456789Z")]).await;
+    record(&bench.store, &[from("2020-01-01T00:00:00Z")]).await;
+    let handler = recorded(&bench).await.remove(0);
+    let first = at("2026-11-01T10:20:30.123456Z");
+    assert_eq!(handler.starts_at, Some(first));
+    let position = rows[0].position;
+    let tick = chrono::Duration::microseconds(1);
+    assert!(handler.has_started(position, first), "{handler:?}");
+    assert!(!handler.has_started(position, first - tick), "{handler:?}");
+}
+
 /// An older release that starts takes no event type away from a relay that is alive.
 pub async fn a_record_keeps_what_a_living_relay_serves<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
@@ -245,10 +267,9 @@ pub async fn relays_that_serve_every_handler_come_first<H: StoreHarness>(harness
         [0, 1, 2, 3]
     );
     record(&store, &[takes("mail", &["a"]), takes("stock", &["a"])]).await;
-    assert_eq!(beat(&store, of_old()).await.surplus, 0, "it is alone");
+    assert_eq!(surplus(&beat(&store, of_old()).await), 0, "it is alone");
     assert_eq!(beat(&store, of_new()).await.leases, []);
-    let Holdings { surplus, .. } = beat(&store, of_old()).await;
-    assert_eq!(surplus, 4);
+    assert_eq!(surplus(&beat(&store, of_old()).await), 4);
     let given = Heartbeat {
         idle: vec![0, 1, 2, 3],
         ..of_old()
@@ -263,6 +284,21 @@ pub async fn relays_that_serve_every_handler_come_first<H: StoreHarness>(harness
         shards_of(&beat(&store, of_old()).await.leases),
         [0, 1, 2, 3]
     );
+}
+
+/// A relay that is alive is shown with the handlers that it serves, in the order of their names.
+pub async fn living_relays_are_shown_with_their_handlers<H: StoreHarness>(harness: &H) {
+    let store = open(harness, sharding(1, 1)).await;
+    let (with, without) = (RelayId::new(), RelayId::new());
+    let handlers: [(&str, &[&str]); 2] = [("stock", &["a"]), ("mail", &["a", "b"])];
+    beat(&store, serving(with, &handlers)).await;
+    beat(&store, heartbeat(without, LONG)).await;
+    let relays = store.relays().await.expect("the store is there");
+    let of = |relay| relays.iter().find(|state| state.relay == relay);
+    let handlers_of = |relay| of(relay).map(|state| state.handlers.as_slice());
+    let expected = [Arc::from("mail"), Arc::from("stock")];
+    assert_eq!(handlers_of(with), Some(&expected[..]));
+    assert_eq!(handlers_of(without), Some(&[][..]));
 }
 
 /// Relays that all serve less than everything share as relays do.
@@ -282,7 +318,7 @@ pub async fn without_such_a_relay_any_relay_goes_on<H: StoreHarness>(harness: &H
         [0, 1, 2, 3]
     );
     beat(&store, heartbeat(other, LONG)).await;
-    assert_eq!(beat(&store, narrow).await.surplus, 2);
+    assert_eq!(surplus(&beat(&store, narrow).await), 2);
 }
 
 /// `mail`, `Mail` and `mail ` are three handlers.
@@ -298,6 +334,28 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_handlers_of_their_own<
     );
     retire(&bench.store, "mail").await;
     assert_eq!(names(&bench.next().await.handlers), ["Mail", "mail "]);
+}
+
+/// It would finish events that have to be published. One that runs already is refused too.
+pub async fn a_relay_with_handlers_alone_takes_no_published_outbox<H: StoreHarness>(harness: &H) {
+    let store = open(harness, sharding(1, 1)).await;
+    let alone = || Heartbeat {
+        publishes: false,
+        ..heartbeat(RelayId::new(), LONG)
+    };
+    beat(&store, alone()).await;
+    assert!(!store.is_published().await.expect("the store is there"));
+    beat(&store, heartbeat(RelayId::new(), LONG)).await;
+    assert!(store.is_published().await.expect("the store is there"));
+    let refused = store.heartbeat(alone()).await.expect_err("it is published");
+    assert!(
+        matches!(refused, StoreError::MissingPublishers),
+        "{refused:?}"
+    );
+    let forgotten = store.forget_publishers().await;
+    forgotten.expect("the store is there");
+    assert!(!store.is_published().await.expect("the store is there"));
+    beat(&store, alone()).await;
 }
 
 fn takes(name: &str, event_types: &[&str]) -> HandlerRoute {
@@ -326,7 +384,7 @@ async fn record(store: &impl RelayStore, routes: &[HandlerRoute]) {
         .expect("the store is there");
 }
 
-async fn retire(store: &impl RelayStore, name: &str) -> Option<Leftovers> {
+async fn retire(store: &impl HandlerControl, name: &str) -> Option<Leftovers> {
     store
         .retire_handler(name)
         .await

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::Envelope;
+use bento_core::event::EventKind;
 use bento_core::outbox::OutboxEntry;
 use bento_relay::RelayStore;
 use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
@@ -225,6 +226,7 @@ pub async fn an_envelope_comes_back_whole<H: StoreHarness>(harness: &H) {
     full.routing_version = u16::MAX;
     full.content_encoding = Some("binary".to_owned());
     full.key_id = Some("key-1".to_owned());
+    full.kind = EventKind::Integration;
     full.headers = r#"{"correlation_id":"c-1"}"#.into();
     let bare = unordered_event(1).envelope;
     for envelope in [full, bare] {

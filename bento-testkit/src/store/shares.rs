@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bento_core::outbox::OutboxEntry;
 use bento_relay::RelayStore;
 use bento_relay::inspect::Inspect;
-use bento_relay::store::{Advance, Heartbeat, RelayId, StoreError};
+use bento_relay::store::{Advance, Heartbeat, RelayId, StoreError, Surplus};
 
 use super::StoreHarness;
 use super::bench::{
-    LONG, beat, call, event, heartbeat, is_lost, open, published, sharding, shards_of,
+    LONG, beat, call, event, heartbeat, is_lost, open, published, sharding, shards_of, surplus,
 };
 
 /// A relay that comes later gets its share once the first one offers what is idle.
@@ -20,7 +20,7 @@ pub async fn a_newcomer_gets_its_share_of_what_is_idle<H: StoreHarness>(harness:
     let leases = beat(&store, heartbeat(first, LONG)).await.leases;
     assert_eq!(beat(&store, heartbeat(second, LONG)).await.leases, []);
     let told = beat(&store, heartbeat(first, LONG)).await;
-    assert_eq!((told.leases.len(), told.surplus), (4, 2));
+    assert_eq!((told.leases.len(), surplus(&told)), (4, 2));
 
     let idle = shards_of(&leases);
     let kept = beat(
@@ -32,7 +32,7 @@ pub async fn a_newcomer_gets_its_share_of_what_is_idle<H: StoreHarness>(harness:
     )
     .await;
     assert_eq!(
-        (kept.leases.len(), kept.surplus),
+        (kept.leases.len(), surplus(&kept)),
         (2, 0),
         "no more than the surplus is handed over"
     );
@@ -71,7 +71,10 @@ pub async fn a_shard_that_is_not_offered_is_not_given_away<H: StoreHarness>(harn
         },
     )
     .await;
-    assert_eq!((shards_of(&kept.leases), kept.surplus), (vec![0, 1, 2], 1));
+    assert_eq!(
+        (shards_of(&kept.leases), surplus(&kept)),
+        (vec![0, 1, 2], 1)
+    );
     assert_eq!(
         shards_of(&beat(&store, heartbeat(second, LONG)).await.leases),
         [3]
@@ -100,7 +103,7 @@ pub async fn a_relay_that_died_counts_for_nothing<H: StoreHarness>(harness: &H) 
     beat(&store, heartbeat(RelayId::new(), harness.short())).await;
     harness.pass(harness.short() * 2).await;
     let holdings = beat(&store, heartbeat(survivor, LONG)).await;
-    assert_eq!((holdings.leases.len(), holdings.surplus), (4, 0));
+    assert_eq!((holdings.leases.len(), surplus(&holdings)), (4, 0));
 }
 
 /// However many relays there are, they end up within one shard of each other.
@@ -148,11 +151,46 @@ pub async fn a_relay_serves_only_its_lanes<H: StoreHarness>(harness: &H) {
     )
     .await;
     assert_eq!(
-        (shards_of(&holdings.leases), holdings.surplus),
+        (shards_of(&holdings.leases), surplus(&holdings)),
         (vec![4, 5, 6, 7], 0)
     );
     let rest = beat(&store, heartbeat(all, LONG)).await;
     assert_eq!(shards_of(&rest.leases), [0, 1, 2, 3]);
+}
+
+/// A relay that serves all lanes hands over shards of the lane that the other one serves, and keeps
+/// those of the others, however it offers them.
+pub async fn what_is_handed_over_is_of_the_lane_that_is_shared<H: StoreHarness>(harness: &H) {
+    let store = open(harness, sharding(4, 2)).await;
+    let (all, some) = (RelayId::new(), RelayId::new());
+    beat(&store, heartbeat(all, LONG)).await;
+    let of_first = || Heartbeat {
+        lanes: Some(vec![0]),
+        ..heartbeat(some, LONG)
+    };
+    beat(&store, of_first()).await;
+    let told = beat(&store, heartbeat(all, LONG)).await;
+    assert_eq!(
+        told.surplus,
+        [Surplus {
+            lane: 0..4,
+            shards: 2
+        }]
+    );
+    let offer = Heartbeat {
+        idle: (0..8).rev().collect(),
+        ..heartbeat(all, LONG)
+    };
+    let kept = shards_of(&beat(&store, offer).await.leases);
+    assert!((4..8).all(|shard| kept.contains(&shard)), "{kept:?}");
+    let got = shards_of(&beat(&store, of_first()).await.leases);
+    let mut every: Vec<_> = kept.into_iter().chain(got).collect();
+    every.sort_unstable();
+    assert_eq!(
+        every,
+        (0..8).collect::<Vec<_>>(),
+        "every shard has one owner"
+    );
 }
 
 /// Relays that ask at the same moment never get the same shard.
@@ -212,8 +250,8 @@ pub async fn a_shard_outside_of_the_division_is_served_while_it_holds_events<H: 
     assert_eq!(
         (
             shards_of(&holdings.leases),
-            holdings.stray,
-            holdings.surplus
+            holdings.stray.clone(),
+            surplus(&holdings)
         ),
         (vec![0, 1, 5], vec![5], 0)
     );
@@ -244,7 +282,7 @@ pub async fn a_shard_outside_of_the_division_is_served_while_it_holds_events<H: 
     };
     let kept = beat(&store, offer.clone()).await;
     assert_eq!(
-        (shards_of(&kept.leases), kept.surplus),
+        (shards_of(&kept.leases), surplus(&kept)),
         (vec![0, 1, 5], 1),
         "one of the others is the second relay's"
     );

@@ -1,7 +1,5 @@
 //! The state of the outbox as metrics.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bento_core::outbox::Sharding;
@@ -14,37 +12,6 @@ use bento_testkit::Counters;
 use chrono::TimeDelta;
 
 use crate::scene::{append, event};
-
-/// The log of this thread.
-#[derive(Clone, Debug, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl Logged {
-    fn subscribe(&self) -> tracing::subscriber::DefaultGuard {
-        let writer = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone());
-        tracing::subscriber::set_default(subscriber.finish())
-    }
-
-    /// The number of lines with this text.
-    fn count(&self, text: &str) -> usize {
-        let logged = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        logged.lines().filter(|line| line.contains(text)).count()
-    }
-}
-
-impl Write for Logged {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn gauges_follow_the_outbox_and_vanish_to_zero() {
@@ -94,6 +61,7 @@ async fn lanes_that_nobody_serves_are_counted() {
         ttl,
         lanes: Some(vec![1]),
         claim: true,
+        publishes: true,
         handlers: Vec::new(),
         idle: Vec::new(),
     };
@@ -129,55 +97,5 @@ async fn a_series_that_is_gone_is_set_to_zero_once_and_then_left_alone() {
         Some(7.0),
         "it has not been set again"
     );
-    monitor.stop().await;
-}
-
-/// The relay gives its first sign of life some time after the monitor has looked for the first
-/// time.
-#[tokio::test(start_paused = true)]
-async fn a_monitor_that_starts_with_its_relay_raises_no_alarm() {
-    let (counters, logged) = (Counters::default(), Logged::default());
-    let _recording = counters.record();
-    let _logging = logged.subscribe();
-    let store = MemoryStore::default();
-    store.open().await.unwrap();
-    let monitor = Monitor::start(store.clone(), MonitorSettings::default());
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(
-        counters.gauge_of(UNSERVED_LANES).is_none() && counters.gauge_of(LEASES).is_none(),
-        "nothing is known yet"
-    );
-    let relay = Relay::builder(store, MemoryPublisher::new())
-        .start()
-        .unwrap();
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(
-        (counters.gauge_of(UNSERVED_LANES), counters.gauge_of(RELAYS)),
-        (Some(0.0), Some(1.0))
-    );
-    assert_eq!(
-        counters.gauge(LEASES, "state", "held"),
-        Some(16.0),
-        "within a second or so"
-    );
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(logged.count("no relay serves"), 0);
-    relay.stop().await.unwrap();
-    monitor.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lane_without_a_relay_after_the_start_is_an_alarm() {
-    let (counters, logged) = (Counters::default(), Logged::default());
-    let _recording = counters.record();
-    let _logging = logged.subscribe();
-    let store = MemoryStore::default();
-    store.open().await.unwrap();
-    let monitor = Monitor::start(store, MonitorSettings::default());
-    tokio::time::sleep(Duration::from_millis(9_900)).await;
-    assert_eq!(counters.gauge_of(UNSERVED_LANES), None);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(counters.gauge_of(UNSERVED_LANES), Some(1.0));
-    assert_eq!(logged.count("no relay serves lane 0"), 1);
     monitor.stop().await;
 }

@@ -1,160 +1,16 @@
 //! Handlers: routes that a publisher brings, which every relay follows as they are recorded.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_core::Envelope;
-use bento_relay::publish::{
-    Answering, Delivery, Destination, HandlerRoute, MemoryPublisher, PublishError, Publisher,
-    Publishers, StartFrom,
-};
+use bento_relay::handler_control::HandlerControl;
+use bento_relay::publish::{Destination, HandlerRoute, MemoryPublisher, Publishers, StartFrom};
 use bento_relay::route::{Router, Rule};
 use bento_relay::store::Leftovers;
-use bento_relay::{
-    Degradation, MemoryStore, Relay, RelayBuilder, RelayHandle, RelayStore, StartError,
-};
+use bento_relay::{Degradation, Relay, RelayStore, StartError};
 use tokio::time::sleep;
 
-use crate::scene::{PATIENCE, Scene, event};
-
-/// A handler and the aggregate of an event that it has handled.
-type Handled = (Arc<str>, String);
-
-/// The handlers of one release, which note what they have handled.
-#[derive(Clone, Debug, Default)]
-struct Handlers {
-    routes: Vec<HandlerRoute>,
-    handled: Arc<Mutex<Vec<Handled>>>,
-    takes: Duration,
-}
-
-impl Handlers {
-    fn new<const N: usize>(routes: [HandlerRoute; N]) -> Self {
-        Self {
-            routes: routes.into(),
-            ..Self::default()
-        }
-    }
-
-    /// The handlers of another release, which note it in the same place.
-    fn released<const N: usize>(&self, routes: [HandlerRoute; N]) -> Self {
-        Self {
-            routes: routes.into(),
-            ..self.clone()
-        }
-    }
-
-    /// The aggregates that a handler has handled, each event once, in order.
-    fn handled_by(&self, name: &str) -> Vec<String> {
-        let handled = self.handled.lock().unwrap();
-        let of_it = handled.iter().filter(|(handler, _)| **handler == *name);
-        of_it.map(|(_, aggregate)| aggregate.clone()).collect()
-    }
-
-    async fn wait_for(&self, name: &str, count: usize) {
-        let reached = async {
-            while self.handled_by(name).len() < count {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let in_time = tokio::time::timeout(PATIENCE, reached).await;
-        in_time.unwrap_or_else(|_| panic!("{name} handled {:?}", self.handled_by(name)));
-    }
-}
-
-impl Publisher for Handlers {
-    async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
-        let [delivery] = batch else {
-            panic!("{} events in one call", batch.len());
-        };
-        let name = &delivery.destination.name;
-        let knows = |route: &&HandlerRoute| route.name == *name;
-        let route = self.routes.iter().find(knows).expect("it is its handler");
-        let event_type = &*delivery.envelope.event_type;
-        let takes = |taken: &Arc<str>| {
-            let prefix = taken.strip_suffix('*');
-            prefix.map_or(**taken == *event_type, |prefix| {
-                event_type.starts_with(prefix)
-            })
-        };
-        assert!(
-            route.takes.iter().any(takes),
-            "{name} takes no {event_type}"
-        );
-        sleep(self.takes).await;
-        let aggregate = delivery.envelope.aggregate_id.clone();
-        self.handled
-            .lock()
-            .unwrap()
-            .push((Arc::clone(name), aggregate));
-        vec![Ok(())]
-    }
-
-    fn answering(&self, _: &Destination) -> Answering {
-        Answering::one_by_one(4)
-    }
-
-    fn serves(&self, destination: &Destination) -> bool {
-        self.routes
-            .iter()
-            .any(|route| route.name == destination.name)
-    }
-
-    fn handlers(&self) -> Vec<HandlerRoute> {
-        self.routes.clone()
-    }
-}
-
-/// A broker that gets everything, and relays of releases with handlers.
-struct House {
-    scene: Scene,
-    broker: MemoryPublisher,
-}
-
-impl House {
-    fn new() -> Self {
-        Self {
-            scene: Scene::divided(4),
-            broker: MemoryPublisher::new(),
-        }
-    }
-
-    fn relay(&self, handlers: &Handlers) -> RelayBuilder<MemoryStore, Publishers> {
-        let publishers = Publishers::new()
-            .with("b", self.broker.clone())
-            .with_handlers(handlers.clone());
-        Relay::builder(self.scene.store.clone(), publishers)
-            .wake(&self.scene.wake)
-            .router(Router::to(Destination::new("b")))
-            .seed(1)
-    }
-
-    fn start(&self, handlers: &Handlers) -> RelayHandle {
-        self.relay(handlers).start().unwrap()
-    }
-
-    /// Commits an event of this type for each number, of 7 aggregates.
-    fn commit(&self, event_type: &'static str, numbers: std::ops::Range<u32>) {
-        for number in numbers {
-            self.scene
-                .commit_event(of_type(event_type, &(number % 7).to_string()));
-        }
-    }
-
-    fn published(&self) -> usize {
-        self.broker.published().len()
-    }
-}
-
-fn of_type(event_type: &'static str, aggregate_id: &str) -> Envelope {
-    let mut event = event(aggregate_id);
-    event.event_type = event_type.into();
-    event
-}
-
-fn paid(name: &str) -> HandlerRoute {
-    HandlerRoute::new(name, ["order.paid"])
-}
+use crate::house::{Handlers, House, of_type, paid};
+use crate::scene::Scene;
 
 #[tokio::test(start_paused = true)]
 async fn an_event_goes_to_the_broker_and_to_every_handler_that_takes_it() {
@@ -357,6 +213,32 @@ async fn a_new_handler_may_begin_with_what_the_outbox_holds() {
     handlers.wait_for("now", 10).await;
     house.scene.wait_for_counts(0, 0, 0).await;
     assert_eq!(handlers.handled_by("now").len(), 10);
+    relay.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_handler_may_begin_with_the_events_after_a_time() {
+    let house = House::new();
+    let time = chrono::Utc::now();
+    let commit = |aggregate: &str, seconds| {
+        let mut event = of_type("order.paid", aggregate);
+        event.occurred_at = time + chrono::Duration::seconds(seconds);
+        house.scene.commit_event(event);
+    };
+    commit("before", -1);
+    commit("then", 0);
+    let handlers = Handlers::new([paid("stock").from(StartFrom::At(time))]);
+    let relay = house.start(&handlers);
+    handlers.wait_for("stock", 1).await;
+    // An event of an earlier time is left out whenever it is committed.
+    commit("imported", -60);
+    commit("later", 1);
+    handlers.wait_for("stock", 2).await;
+    house.scene.wait_for_counts(0, 0, 0).await;
+    let mut handled = handlers.handled_by("stock");
+    handled.sort();
+    assert_eq!(handled, ["later", "then"]);
+    assert_eq!(house.published(), 4);
     relay.stop().await.unwrap();
 }
 

@@ -138,6 +138,23 @@ impl Two {
         self.scene.commit_event(event);
     }
 
+    /// Asserts that 99 of 100 calls for these aggregates have begun within 250 ms.
+    fn assert_begun_in_time(&self, committed: &HashMap<String, Instant>) {
+        let mut delays: Vec<_> = self.handler.seen(|seen| {
+            let begun = seen.begun.iter();
+            begun
+                .filter_map(|(aggregate, at)| Some(*at - *committed.get(aggregate)?))
+                .collect()
+        });
+        delays.sort();
+        let p99 = delays[delays.len() * 99 / 100];
+        assert!(
+            p99 <= Duration::from_millis(250),
+            "{p99:?}, {:?}",
+            delays.last()
+        );
+    }
+
     /// Asserts that the handler has handled each event once, in the order of its aggregate.
     fn assert_each_once_and_in_order(&self) {
         let mut last: BTreeMap<String, i64> = BTreeMap::new();
@@ -164,22 +181,30 @@ async fn a_slow_call_delays_no_other_event_of_its_destination() {
         sleep(Duration::from_millis(5)).await;
     }
     two.handler.wait_for(2000).await;
-    let mut delays: Vec<_> = two.handler.seen(|seen| {
-        let begun = seen.begun.iter();
-        begun
-            .map(|(aggregate, at)| *at - committed[aggregate])
-            .collect()
-    });
-    delays.sort();
-    let p99 = delays[delays.len() * 99 / 100];
-    assert!(
-        p99 <= Duration::from_millis(250),
-        "{p99:?}, {:?}",
-        delays.last()
-    );
+    two.assert_begun_in_time(&committed);
     two.scene.wait_for_counts(0, 0, 0).await;
     relay.stop().await.unwrap();
     two.assert_each_once_and_in_order();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_fails_delays_no_other_event_of_its_destination() {
+    let mut two = Two::new(Answering::one_by_one(4));
+    let relay = two.relay().start().unwrap();
+    let mut committed = HashMap::new();
+    for number in 0..300 {
+        two.commit(&format!("fails-{number}"));
+        let aggregate = format!("quick-{number}");
+        two.commit(&aggregate);
+        committed.insert(aggregate, Instant::now());
+        sleep(Duration::from_millis(5)).await;
+    }
+    two.handler.wait_for(300).await;
+    two.assert_begun_in_time(&committed);
+    two.broker.wait_for(600).await;
+    two.scene.wait_for_counts(0, 0, 300).await;
+    assert_eq!(relay.health().degraded, []);
+    relay.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::publish::HandlerRoute;
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Leftovers, Prune, RelayId, RelayStore, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
 };
 use bento_relay::{MemoryStore, Relay, RelayBuilder, Wake};
 use tokio::time::{Instant, sleep};
@@ -64,12 +64,12 @@ impl RelayStore for Watched {
         self.inner.open()
     }
 
-    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
-        self.inner.record_handlers(handlers).await
+    async fn is_published(&self) -> Result<bool, StoreError> {
+        self.inner.is_published().await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
-        self.inner.retire_handler(name).await
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.inner.record_handlers(handlers).await
     }
 
     fn heartbeat(

@@ -7,17 +7,34 @@ use std::sync::Arc;
 use std::{env, fs};
 
 use bento_core::names::{Hint, Listed};
+#[cfg(feature = "handlers")]
+use bento_handlers::{ConsumerSettings, HandlerSettings};
 use bento_relay::RelaySettings;
 use bento_relay::route::{KeyPath, RouterConfig, Step};
 
+#[cfg(not(feature = "handlers"))]
+use super::fault::FaultKind;
 use super::fault::{ConfigError, Fault, Faults};
+#[cfg(feature = "handlers")]
+use super::handlers;
 use super::publishers::{PublisherSettings, WITHOUT_SECTION};
 use super::read::{Part, origin, unknown_key};
+#[cfg(feature = "handlers")]
+use super::sources::{self, ConfiguredSource};
 use super::tree::{self, Entry, Node, Table};
 use super::{Settings, kubernetes, router};
 
 const PREFIX: &str = "BENTO_";
-const KEYS: [&str; 5] = ["application", "publisher", "relay", "router", "publishers"];
+const KEYS: [&str; 8] = [
+    "application",
+    "publisher",
+    "relay",
+    "router",
+    "publishers",
+    "handlers",
+    "consumer",
+    "sources",
+];
 
 /// The files and variables that settings are read from; what comes later goes before what came
 /// earlier.
@@ -39,6 +56,7 @@ const KEYS: [&str; 5] = ["application", "publisher", "relay", "router", "publish
 pub struct SettingsBuilder {
     files: Table,
     variables: BTreeMap<String, String>,
+    faults: Vec<Fault>,
 }
 
 /// Shows no value: it may be a secret.
@@ -116,8 +134,8 @@ impl SettingsBuilder {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn build(self) -> Result<Settings, ConfigError> {
-        let mut faults = Vec::new();
+    pub fn build(mut self) -> Result<Settings, ConfigError> {
+        let mut faults = std::mem::take(&mut self.faults);
         let table = self.merged(&mut faults);
         let settings = Reading {
             table,
@@ -133,10 +151,17 @@ impl SettingsBuilder {
     }
 
     pub(super) fn text(mut self, text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let table = tree::parse(text, &Arc::from(path)).map_err(|error| ConfigError::Syntax {
+        let parsed = tree::parse(text, &Arc::from(path)).map_err(|error| ConfigError::Syntax {
             origin: error.origin,
             message: error.message,
-        })?;
+        });
+        #[cfg_attr(
+            not(feature = "handlers"),
+            expect(unused_mut, reason = "nothing to gather")
+        )]
+        let mut table = parsed?;
+        #[cfg(feature = "handlers")]
+        handlers::gather(&mut table, &mut self.faults);
         tree::overlay(&mut self.files, table);
         Ok(self)
     }
@@ -146,6 +171,8 @@ impl SettingsBuilder {
         for (name, value) in &self.variables {
             let variable = Arc::from(name.as_str());
             let parts: Vec<&str> = name[PREFIX.len()..].split("__").collect();
+            #[cfg(feature = "handlers")]
+            let parts = handlers::parts(parts);
             if let Err(fault) = tree::set(&mut table, &variable, &parts, value) {
                 faults.push(fault);
             }
@@ -175,7 +202,7 @@ impl Reading<'_> {
     fn settings(mut self) -> Settings {
         self.refuse_unknown_keys();
         let relay = self.relay();
-        let sections = self.sections();
+        let sections = self.sections("publishers");
         let there: BTreeSet<String> = sections
             .keys()
             .cloned()
@@ -186,6 +213,10 @@ impl Reading<'_> {
             .remove("router")
             .and_then(|entry| router::read(entry, &there, self.faults));
         let application = self.application();
+        #[cfg(feature = "handlers")]
+        let (handlers, consumer, sources) = (self.handlers(), self.consumer(), self.sources());
+        #[cfg(not(feature = "handlers"))]
+        self.refuse_handlers();
         let publisher = self.publisher(&sections, router.as_ref());
         let publishers = self.publishers(sections);
         Settings {
@@ -194,6 +225,53 @@ impl Reading<'_> {
             relay,
             router,
             publishers,
+            #[cfg(feature = "handlers")]
+            handlers,
+            #[cfg(feature = "handlers")]
+            consumer,
+            #[cfg(feature = "handlers")]
+            sources,
+        }
+    }
+
+    /// The settings of the handlers, by their names.
+    #[cfg(feature = "handlers")]
+    fn handlers(&mut self) -> BTreeMap<String, HandlerSettings> {
+        let section = self.table.remove("handlers");
+        let read = section.map(|section| handlers::read(section, self.faults));
+        read.unwrap_or_default()
+    }
+
+    #[cfg(feature = "handlers")]
+    fn consumer(&mut self) -> ConsumerSettings {
+        let section = self.table.remove("consumer");
+        let read = section.map(|section| sources::consumer(section, self.faults));
+        read.unwrap_or_default()
+    }
+
+    /// The sources, by their names.
+    #[cfg(feature = "handlers")]
+    fn sources(&mut self) -> BTreeMap<String, ConfiguredSource> {
+        let sections = self.sections("sources").into_iter();
+        let read = |(name, entry): (String, Entry)| {
+            let source = sources::read(&name, entry, self.faults)?;
+            Some((name, source))
+        };
+        sections.filter_map(read).collect()
+    }
+
+    /// Refuses settings of handlers and of what brings them events, which this program has none of.
+    #[cfg(not(feature = "handlers"))]
+    fn refuse_handlers(&mut self) {
+        for section in ["handlers", "consumer", "sources"] {
+            if let Some(Entry { origin, .. }) = self.table.remove(section) {
+                let feature = "handlers".to_owned();
+                self.faults.push(Fault {
+                    path: [section].into(),
+                    origin,
+                    kind: FaultKind::FeatureOff { feature },
+                });
+            }
         }
     }
 
@@ -227,14 +305,14 @@ impl Reading<'_> {
         read.unwrap_or_default()
     }
 
-    /// The sections of the publishers, by their names.
-    fn sections(&mut self) -> Table {
-        let Some(Entry { node, origin }) = self.table.remove("publishers") else {
+    /// The sections of a group, by their names.
+    fn sections(&mut self, group: &'static str) -> Table {
+        let Some(Entry { node, origin }) = self.table.remove(group) else {
             return Table::new();
         };
         let Node::Table(sections) = node else {
             self.faults.push(Fault::invalid(
-                ["publishers"],
+                [group],
                 origin,
                 format!("expected a table, found {}", node.what()),
             ));

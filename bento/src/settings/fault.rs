@@ -113,9 +113,9 @@ pub enum FaultKind {
         /// The valid ones.
         known: Vec<String>,
     },
-    /// A kind of publisher that this program was built without.
+    /// A kind of publisher, or a section, that this program was built without.
     FeatureOff {
-        /// The cargo feature of `bento-brokers` that has it.
+        /// The cargo feature of `bento-events` that has it.
         feature: String,
     },
     /// A key that has to be there is not.
@@ -160,7 +160,7 @@ impl fmt::Display for Fault {
             }
             FaultKind::FeatureOff { feature } => write!(
                 f,
-                "`{path}` needs the cargo feature `{feature}` of `bento-brokers`, without which \
+                "`{path}` needs the cargo feature `{feature}` of `bento-events`, without which \
                  this program was built"
             ),
             FaultKind::Syntax { message } => f.write_str(message),

@@ -127,6 +127,26 @@ impl PublisherSettings {
         }
     }
 
+    /// The `source` of the events in its messages, if it is not the default.
+    #[cfg(feature = "handlers")]
+    pub(super) fn origin(&self) -> Option<String> {
+        let message: Option<&bento_brokers::message::MessageSettings> = match self {
+            Self::Console(_) | Self::Memory(_) => None,
+            #[cfg(feature = "http")]
+            Self::Http(settings) => Some(&settings.message),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(settings) => Some(&settings.message),
+            #[cfg(feature = "nats")]
+            Self::Nats(settings) => Some(&settings.message),
+            #[cfg(feature = "rabbitmq")]
+            Self::RabbitMq(settings) => Some(&settings.message),
+            #[cfg(feature = "redis")]
+            Self::Redis(settings) => Some(&settings.message),
+        };
+        let source = &message?.source;
+        (*source != Default::default()).then(|| source.as_str().to_owned())
+    }
+
     pub(super) fn publisher(self) -> Result<BoxPublisher, ConnectError> {
         Ok(match self {
             Self::Console(ConsoleSettings {
@@ -199,19 +219,30 @@ impl PublisherSettings {
 
 /// The kind that a section is of: what it says, else its name.
 fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'static str> {
-    let section = KeyPath::from(["publishers", name]);
+    let known: Vec<&'static str> = kinds().collect();
+    kind_of(["publishers", name], "publisher", &known, entry, faults)
+}
+
+/// The kind that a section is of, among the known ones: what it says, else its name.
+pub(super) fn kind_of(
+    [group, name]: [&str; 2],
+    what: &str,
+    known: &[&'static str],
+    entry: &mut Entry,
+    faults: &mut Vec<Fault>,
+) -> Option<&'static str> {
+    let section = KeyPath::from([group, name]);
     let Node::Table(table) = &mut entry.node else {
         let reason = format!("expected a table, found {}", entry.node.what());
         faults.push(Fault::invalid(section, entry.origin.clone(), reason));
         return None;
     };
-    let known: Vec<&'static str> = kinds().collect();
     let Some(said) = table.remove("kind") else {
         let found = known.iter().copied().find(|known| *known == name);
         if found.is_none() {
             let reason = format!(
-                "its name is not a kind of publisher; set `kind` to one of {}",
-                Listed(&known)
+                "its name is not a kind of {what}; set `kind` to one of {}",
+                Listed(known)
             );
             faults.push(Fault::invalid(
                 section.clone(),
@@ -226,7 +257,7 @@ fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'stat
     let Some(kind) = known.iter().copied().find(|known| *known == said) else {
         let kind = FaultKind::UnknownValue {
             meant: nearest(&said, known.iter().copied()).map(str::to_owned),
-            known: owned(&known),
+            known: owned(known),
         };
         faults.push(Fault { path, origin, kind });
         return None;

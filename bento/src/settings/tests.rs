@@ -9,11 +9,15 @@ use expect_test::{Expect, expect};
 use super::*;
 
 mod example;
+#[cfg(feature = "handlers")]
+mod handlers;
 mod messages;
 mod round_trip;
 mod router;
 #[cfg(feature = "nats")]
 mod secrets;
+#[cfg(feature = "handlers")]
+mod sources;
 
 fn read(toml: &str) -> Result<Settings, ConfigError> {
     Settings::builder().toml(toml)?.build()

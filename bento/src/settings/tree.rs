@@ -179,14 +179,14 @@ pub(super) fn overlay(lower: &mut Table, upper: Table) {
 pub(super) fn set(
     table: &mut Table,
     variable: &Arc<str>,
-    parts: &[&str],
+    parts: &[impl AsRef<str>],
     value: &str,
 ) -> Result<(), Fault> {
     let mut table = table;
     let (last, tables) = parts.split_last().expect("a split text has a part");
     let mut path = KeyPath::default();
     for part in tables {
-        let key = meant(table, part);
+        let key = meant(table, part.as_ref());
         path = path.join([Step::Key(key.clone())]);
         let origin = Origin::Variable(Arc::clone(variable));
         let entry = table.entry(key).or_insert_with(|| Entry {
@@ -208,7 +208,7 @@ pub(super) fn set(
         node: Node::Raw(value.to_owned()),
         origin: Origin::Variable(Arc::clone(variable)),
     };
-    table.insert(meant(table, last), entry);
+    table.insert(meant(table, last.as_ref()), entry);
     Ok(())
 }
 

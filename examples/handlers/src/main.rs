@@ -11,6 +11,8 @@
 
 mod mailer;
 mod stock;
+#[cfg(test)]
+mod tests;
 
 use std::{env, fs};
 

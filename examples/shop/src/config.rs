@@ -11,15 +11,24 @@ use uuid::Uuid;
 
 use crate::Result;
 
-/// The addresses of everything that the service uses.
-#[derive(Clone, Debug)]
+/// The addresses of everything that the services use.
+#[derive(Debug)]
 pub struct Config {
-    /// `DATABASE_URL`; an SQLite file for this run if it is absent.
-    pub database_url: String,
     /// `SHOP_ADDRESS`, 127.0.0.1:3000 if it is absent.
     pub address: SocketAddr,
-    /// The publishers, the router and the relay: [`events`] and the environment.
-    pub events: Settings,
+    pub shop: Service,
+    pub stock: Service,
+}
+
+/// The database and the settings of a service.
+#[derive(Debug)]
+pub struct Service {
+    /// `DATABASE_URL` or `STOCK_DATABASE_URL`; an SQLite file for this run if it is absent.
+    pub database_url: String,
+    /// The publishers, the sources, the router, relay and consumer: [`shop`] or [`stock`], and the
+    /// environment.
+    pub settings: Settings,
+    _file: Option<TemporaryFile>,
 }
 
 /// An SQLite file for one run. It is removed when this is dropped.
@@ -27,33 +36,42 @@ pub struct Config {
 pub struct TemporaryFile(PathBuf);
 
 impl Config {
-    /// Reads the environment. Hold on to the file, if there is one, as long as the database is
-    /// open.
-    pub fn from_environment() -> Result<(Self, Option<TemporaryFile>)> {
-        let address = env::var("SHOP_ADDRESS")
-            .unwrap_or_else(|_| "127.0.0.1:3000".to_owned())
-            .parse()?;
-        let (database_url, file) = match env::var("DATABASE_URL") {
+    /// Reads the environment. The databases are there as long as it is.
+    pub fn from_environment() -> Result<Self> {
+        let address = env::var("SHOP_ADDRESS");
+        Ok(Self {
+            address: address.as_deref().unwrap_or("127.0.0.1:3000").parse()?,
+            shop: Service::from_environment("DATABASE_URL", shop()?)?,
+            stock: Service::from_environment("STOCK_DATABASE_URL", stock()?)?,
+        })
+    }
+}
+
+impl Service {
+    fn from_environment(variable: &str, settings: SettingsBuilder) -> Result<Self> {
+        let (database_url, file) = match env::var(variable) {
             Ok(url) => (url, None),
             Err(_) => {
                 let file = TemporaryFile::new();
                 (file.url(), Some(file))
             }
         };
-        Ok((
-            Self {
-                database_url,
-                address,
-                events: events()?.env()?.build()?,
-            },
-            file,
-        ))
+        Ok(Self {
+            database_url,
+            settings: settings.env()?.build()?,
+            _file: file,
+        })
     }
 }
 
-/// The settings of `bento.toml`, which is built in; variables `BENTO_…` override them.
-pub fn events() -> Result<SettingsBuilder> {
-    Ok(Settings::builder().toml(include_str!("../bento.toml"))?)
+/// The settings of the shop, which are built in; variables `BENTO_…` override them.
+pub fn shop() -> Result<SettingsBuilder> {
+    Ok(Settings::builder().toml(include_str!("../shop.toml"))?)
+}
+
+/// The settings of the stock.
+pub fn stock() -> Result<SettingsBuilder> {
+    Ok(Settings::builder().toml(include_str!("../stock.toml"))?)
 }
 
 impl TemporaryFile {

@@ -150,7 +150,7 @@ async fn list(
     }))
 }
 
-/// Look at an order
+/// Look at an order, and whether it is reserved
 #[utoipa::path(get, path = "/orders/{id}", tag = "orders",
     params(("id" = Uuid, Path), Headers), responses(
     (status = 200, description = "The order", body = OrderView),
@@ -169,7 +169,7 @@ async fn show(
     Ok(Json(order.into()))
 }
 
-/// Confirm an order that was placed
+/// Confirm an order that was placed: the stock reserves its items, or rejects it
 #[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders",
     params(("id" = Uuid, Path), Headers), responses(
     (status = 200, description = "It is confirmed", body = OrderView),
@@ -187,13 +187,13 @@ async fn confirm(
     change(&db, &tenant, id, Order::confirm).await
 }
 
-/// Pay an order that was confirmed
+/// Pay an order that is reserved
 #[utoipa::path(post, path = "/orders/{id}/pay", tag = "orders",
     params(("id" = Uuid, Path), Headers), responses(
     (status = 200, description = "It is paid", body = OrderView),
     (status = 404, description = "There is no such order", body = Problem,
         content_type = "application/problem+json"),
-    (status = 409, description = "It is not just confirmed", body = Problem,
+    (status = 409, description = "It is not just reserved", body = Problem,
         content_type = "application/problem+json"),
     Refusals,
 ))]
@@ -211,7 +211,7 @@ async fn pay(
     (status = 200, description = "It is cancelled", body = OrderView),
     (status = 404, description = "There is no such order", body = Problem,
         content_type = "application/problem+json"),
-    (status = 409, description = "It is paid or cancelled", body = Problem,
+    (status = 409, description = "It is paid, rejected or cancelled", body = Problem,
         content_type = "application/problem+json"),
     (status = 415, description = "The body is not JSON", body = Problem,
         content_type = "application/problem+json"),

@@ -1,15 +1,21 @@
 //! cargo run -p shop
 //!
-//! Serves orders on `SHOP_ADDRESS`. With `--demo` it sends itself some requests, prints what
-//! happens, and ends.
+//! Serves orders on `SHOP_ADDRESS`, with the stock in the same process. `shop` or `stock` as an
+//! argument starts one of the two alone, for a broker between two processes. With `--demo` the
+//! services send themselves some requests, print what happens, and end.
 
 mod demo;
 
 use std::io;
+use std::net::SocketAddr;
 
+use bento::Report;
+use bento::source::MemorySource;
 use shop::Result;
-use shop::config::Config;
+use shop::config::{Config, Service};
+use shop::messaging::MEMORY;
 use shop::service::Shop;
+use shop::stock::Stock;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -21,14 +27,46 @@ async fn main() -> Result {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .init();
-    // The file outlives the service, which holds it open.
-    let (config, _file) = Config::from_environment()?;
-    if std::env::args().any(|argument| argument == "--demo") {
-        return demo::run(&config.database_url).await;
+    let config = Config::from_environment()?;
+    let memory = MemorySource::default();
+    match std::env::args().nth(1).as_deref() {
+        None => {
+            let (shop, stock) = (&config.shop, &config.stock);
+            let shop = serve_shop(config.address, shop, &memory);
+            tokio::try_join!(shop, run_stock(stock, &memory)).map(drop)
+        }
+        Some("--demo") => demo::run(&config, &memory).await,
+        Some("shop") => serve_shop(config.address, alone(&config.shop)?, &memory).await,
+        Some("stock") => run_stock(alone(&config.stock)?, &memory).await,
+        Some(other) => Err(refused(format!(
+            "unknown argument `{other}`: write `shop`, `stock` or `--demo`"
+        ))),
     }
-    let shop = Shop::open(&config.database_url, &config.events).await?;
-    let listener = TcpListener::bind(config.address).await?;
+}
+
+async fn serve_shop(address: SocketAddr, service: &Service, memory: &MemorySource) -> Result {
+    let shop = Shop::open(&service.database_url, &service.settings, memory).await?;
+    let listener = TcpListener::bind(address).await?;
     shop.serve(listener, asked_to_stop()).await
+}
+
+async fn run_stock(service: &Service, memory: &MemorySource) -> Result {
+    let stock = Stock::open(&service.database_url, &service.settings, memory).await?;
+    stock.run(asked_to_stop()).await
+}
+
+/// A service that is alone in its process needs a broker outside of it.
+fn alone(service: &Service) -> Result<&Service> {
+    if service.settings.publisher == MEMORY {
+        return Err(refused(
+            "the broker `memory` ends at its process: set BENTO_PUBLISHER to `nats` or `rabbitmq`",
+        ));
+    }
+    Ok(service)
+}
+
+fn refused(text: impl Into<String>) -> Report {
+    io::Error::other(text.into()).into()
 }
 
 /// Ctrl-C, or what an orchestrator sends.

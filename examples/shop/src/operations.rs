@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
-use bento::{OutboxConnection, RelayProbe};
+use bento::{ConsumerProbe, OutboxConnection, RelayProbe};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -72,20 +72,25 @@ async fn keep_up(metrics: PrometheusHandle) {
     }
 }
 
-/// Tells whether the process should go on: a relay that has ended does not come back by itself
+/// Tells whether the process should go on: a relay or consumer that has ended does not come back by
+/// itself
 #[utoipa::path(get, path = "/health/live", tag = "operations", responses(
     (status = 204, description = "It should"),
     (status = 503, description = "It should be started anew"),
 ))]
-async fn live(State(relay): State<RelayProbe>) -> StatusCode {
-    if relay.health().alive {
+async fn live(
+    State(relay): State<RelayProbe>,
+    State(consumer): State<ConsumerProbe>,
+) -> StatusCode {
+    if relay.health().alive && consumer.health().is_alive() {
         StatusCode::NO_CONTENT
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     }
 }
 
-/// Tells whether the service can serve. It can while its broker is unavailable: the events wait
+/// Tells whether the service can serve. It can while its broker or the stock is away: the
+/// events wait
 #[utoipa::path(get, path = "/health/ready", tag = "operations", responses(
     (status = 200, description = "It can", body = Readiness),
     (status = 503, description = "It cannot", body = Readiness),
@@ -93,13 +98,15 @@ async fn live(State(relay): State<RelayProbe>) -> StatusCode {
 async fn ready(
     State(db): State<OutboxConnection>,
     State(relay): State<RelayProbe>,
+    State(consumer): State<ConsumerProbe>,
 ) -> impl IntoResponse {
     let ping = tokio::time::timeout(Duration::from_secs(2), db.ping()).await;
     let health = relay.health();
+    let publishing = health.degraded.iter().map(ToString::to_string);
     let readiness = Readiness {
         database: matches!(ping, Ok(Ok(()))),
         relay: health.ready,
-        degraded: health.degraded.iter().map(ToString::to_string).collect(),
+        degraded: publishing.chain(consumer.health().faults()).collect(),
     };
     let status = if readiness.database && readiness.relay {
         StatusCode::OK

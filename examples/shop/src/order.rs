@@ -21,11 +21,27 @@ pub struct OrderPlaced {
     pub currency: Currency,
 }
 
-/// The shop has everything in stock and will deliver once the order is paid.
+/// The shop will deliver once the items are reserved and paid.
 #[domain_event(schema = "order.confirmed", version = 1)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderConfirmed {
     pub order_id: Uuid,
+    pub items: Vec<Item>,
+}
+
+/// The items are in stock, and kept for the order.
+#[domain_event(schema = "order.reserved", version = 1)]
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderReserved {
+    pub order_id: Uuid,
+}
+
+/// There is too little of a product in stock.
+#[domain_event(schema = "order.rejected", version = 1)]
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderRejected {
+    pub order_id: Uuid,
+    pub product: String,
 }
 
 /// The order was paid in full.
@@ -48,7 +64,14 @@ pub struct OrderCancelled {
 /// An order of a customer.
 #[aggregate(
     name = "order",
-    events(OrderPlaced, OrderConfirmed, OrderPaid, OrderCancelled)
+    events(
+        OrderPlaced,
+        OrderConfirmed,
+        OrderReserved,
+        OrderRejected,
+        OrderPaid,
+        OrderCancelled
+    )
 )]
 #[derive(Debug)]
 pub struct Order {
@@ -72,7 +95,8 @@ pub struct Item {
     pub unit_price: i64,
 }
 
-/// The state of an order: placed → confirmed → paid, or cancelled before it is paid.
+/// The state of an order: placed → confirmed → reserved → paid. It is rejected if there is too
+/// little in stock, or cancelled before it is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, EnumIter, DeriveActiveEnum)]
 #[sea_orm(
     rs_type = "String",
@@ -83,6 +107,8 @@ pub struct Item {
 pub enum Status {
     Placed,
     Confirmed,
+    Reserved,
+    Rejected,
     Paid,
     Cancelled,
 }
@@ -153,13 +179,33 @@ impl Order {
     /// The shop will deliver it.
     pub fn confirm(&mut self) -> Result<(), Refusal> {
         self.advance(&[Status::Placed], Status::Confirmed)?;
-        self.raise(OrderConfirmed { order_id: self.id });
+        self.raise(OrderConfirmed {
+            order_id: self.id,
+            items: self.items.clone(),
+        });
+        Ok(())
+    }
+
+    /// The stock keeps the items for it.
+    pub fn reserve(&mut self) -> Result<(), Refusal> {
+        self.advance(&[Status::Confirmed], Status::Reserved)?;
+        self.raise(OrderReserved { order_id: self.id });
+        Ok(())
+    }
+
+    /// There is too little of `product` in stock.
+    pub fn reject(&mut self, product: String) -> Result<(), Refusal> {
+        self.advance(&[Status::Confirmed], Status::Rejected)?;
+        self.raise(OrderRejected {
+            order_id: self.id,
+            product,
+        });
         Ok(())
     }
 
     /// The customer has paid.
     pub fn pay(&mut self) -> Result<(), Refusal> {
-        self.advance(&[Status::Confirmed], Status::Paid)?;
+        self.advance(&[Status::Reserved], Status::Paid)?;
         self.raise(OrderPaid {
             order_id: self.id,
             total: self.total(),
@@ -173,7 +219,8 @@ impl Order {
         if let Some(reason) = &reason {
             check_text("reason", reason)?;
         }
-        self.advance(&[Status::Placed, Status::Confirmed], Status::Cancelled)?;
+        let open = [Status::Placed, Status::Confirmed, Status::Reserved];
+        self.advance(&open, Status::Cancelled)?;
         self.raise(OrderCancelled {
             order_id: self.id,
             reason,
@@ -250,25 +297,28 @@ mod tests {
         Order::place("Ada".to_owned(), Currency::Eur, vec![item]).expect("a valid order")
     }
 
+    fn reserved() -> Order {
+        let mut order = placed();
+        order.status = Status::Reserved;
+        order
+    }
+
     #[test]
-    fn an_order_is_paid_once_and_only_when_it_is_confirmed() {
-        let order = placed();
-        let order_id = order.id;
-        let early = given(order).when(Order::pay);
+    fn an_order_is_paid_once_and_only_when_it_is_reserved() {
+        let confirmed = given(placed()).and(|order| order.confirm().expect("it is placed"));
+        let early = confirmed.when(Order::pay);
         assert_eq!(
             early.result,
             Err(Refusal::Status {
-                status: Status::Placed,
+                status: Status::Confirmed,
                 wanted: Status::Paid
             })
         );
         early.and_nothing_else();
 
-        let mut order = placed();
-        order.id = order_id;
-        let paid = given(order)
-            .and(|order| order.confirm().expect("it is placed"))
-            .when(Order::pay);
+        let order = reserved();
+        let order_id = order.id;
+        let paid = given(order).when(Order::pay);
         paid.raises(OrderPaid {
             order_id,
             total: 900,
@@ -279,12 +329,7 @@ mod tests {
 
     #[test]
     fn an_order_that_is_paid_is_not_cancelled() {
-        let paid = given(placed()).and(|order| {
-            order
-                .confirm()
-                .and_then(|()| order.pay())
-                .expect("in this order")
-        });
+        let paid = given(reserved()).and(|order| order.pay().expect("it is reserved"));
         let cancelled = paid.when(|order| order.cancel(None));
         assert_eq!(
             cancelled.result,

@@ -1,81 +1,76 @@
-//! The service as a whole: what is opened at its start, and closed in which order at its end.
+//! The shop as a whole: what is opened at its start, and closed in which order at its end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::FromRef;
 use axum::{Extension, Router, middleware};
-use bento::inspect::{Monitor, MonitorHandle, MonitorSettings};
-use bento::publish::Publisher;
-use bento::{
-    OutboxConnection, OutboxStore, Registry, Relay, RelayBuilder, RelayHandle, RelayProbe,
-    Settings, Wake,
-};
+use bento::prelude::*;
+use bento::source::MemorySource;
+use bento::{ConsumerProbe, RelayProbe};
 use metrics_exporter_prometheus::PrometheusHandle;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
 use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::Result;
+use crate::messaging::{Broker, Messaging};
 use crate::migration::Migrator;
 use crate::operations::{self, Description};
-use crate::{http, problem, request};
+use crate::{Result, answer, http, problem, request};
 
-/// The shop, with its database open and its relay running.
+/// The shop, with its database open, its relay publishing and its consumer reading.
 #[derive(Debug)]
 pub struct Shop {
     app: App,
-    relay: RelayHandle,
-    monitor: MonitorHandle,
+    messaging: Messaging,
 }
 
-/// The shared state of the handlers.
+/// The shared state of the routes.
 #[derive(Clone, Debug, FromRef)]
 pub struct App {
     db: OutboxConnection,
     relay: RelayProbe,
+    consumer: ConsumerProbe,
     metrics: PrometheusHandle,
 }
 
 impl Shop {
-    /// Opens the database and brings its tables up to date, and starts the relay that `settings`
-    /// describe.
-    pub async fn open(database_url: &str, settings: &Settings) -> Result<Self> {
-        Self::start(database_url, |store| Ok(settings.relay(store)?)).await
-    }
-
-    /// The same with a broker that a program brings along, as tests do.
-    pub async fn with_publisher(database_url: &str, publisher: impl Publisher) -> Result<Self> {
-        Self::start(database_url, |store| Ok(Relay::builder(store, publisher))).await
-    }
-
-    async fn start<P: Publisher>(
+    /// Opens the database and brings its tables up to date, and starts what `settings` describe.
+    pub async fn open(
         database_url: &str,
-        relay: impl FnOnce(OutboxStore) -> Result<RelayBuilder<OutboxStore, P>>,
+        settings: &Settings,
+        memory: &MemorySource,
     ) -> Result<Self> {
-        let metrics = operations::recorder()?;
-        Registry::global().validate()?;
-        let database = connect(database_url).await?;
-        bento::migration::up_alone(&database, Migrator).await?;
-        bento::validate_stored(&database).await?.into_result()?;
+        Self::start(database_url, settings, Broker::new(settings, memory)?).await
+    }
 
-        let wake = Wake::new();
-        // With connections of its own: requests and relay do not wait for each other's.
-        let store = OutboxStore::new(connect(database_url).await?);
-        let relay = relay(store.clone())?.wake(&wake).start()?;
-        // Backlog, age and leases as gauges. Of several shops on one database, one or two should do
-        // this.
-        let monitor = Monitor::start(store, MonitorSettings::default());
-        let db = OutboxConnection::builder(database).wake(&wake).build();
+    /// The same with a console that a program brings along, as tests do.
+    pub async fn with_console(
+        database_url: &str,
+        settings: &Settings,
+        memory: &MemorySource,
+        console: impl Publisher,
+    ) -> Result<Self> {
+        let mut broker = Broker::new(settings, memory)?;
+        broker.publishers = broker.publishers.with("console", console);
+        Self::start(database_url, settings, broker).await
+    }
+
+    async fn start(database_url: &str, settings: &Settings, broker: Broker) -> Result<Self> {
+        let metrics = operations::recorder()?;
+        // A program of one service has `Handlers::registered()`.
+        let handlers = Handlers::new(())
+            .add(answer::reserved::handler())
+            .add(answer::rejected::handler());
+        let started = Messaging::start("shop", database_url, settings, Migrator, handlers, broker);
+        let messaging = started.await?;
         Ok(Self {
             app: App {
-                db,
-                relay: relay.probe(),
+                db: messaging.db.clone(),
+                relay: messaging.relay.probe(),
+                consumer: messaging.consumer.probe(),
                 metrics,
             },
-            relay,
-            monitor,
+            messaging,
         })
     }
 
@@ -107,27 +102,8 @@ impl Shop {
         Ok(served?)
     }
 
-    /// Stops the monitor and the relay, which gives its leases back, and closes the database. What
-    /// is not published yet stays in the outbox.
+    /// Stops, and closes the database.
     pub async fn close(self) -> Result {
-        self.monitor.stop().await;
-        self.relay.stop().await?;
-        self.app.db.close().await?;
-        Ok(())
+        self.messaging.stop().await
     }
-}
-
-async fn connect(url: &str) -> Result<DatabaseConnection, DbErr> {
-    let mut options = ConnectOptions::new(url);
-    options
-        .sqlx_logging(false)
-        .acquire_timeout(Duration::from_secs(5));
-    let database = Database::connect(options).await?;
-    if database.get_database_backend() == DbBackend::Sqlite {
-        // Requests that read do not wait for the relay, which writes.
-        database
-            .execute_unprepared("PRAGMA journal_mode = WAL")
-            .await?;
-    }
-    Ok(database)
 }

@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use bento::publish::MemoryPublisher;
+use bento::source::MemorySource;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shop::config::TemporaryFile;
+use shop::config::{self, TemporaryFile};
 use shop::service::Shop;
 use tower::ServiceExt;
 
@@ -28,9 +28,7 @@ const NOWHERE: &str = "/orders/00000000-0000-7000-8000-000000000000";
 #[tokio::test]
 async fn every_route_is_described_and_every_description_is_served() {
     let file = TemporaryFile::new();
-    let shop = Shop::with_publisher(&file.url(), MemoryPublisher::new())
-        .await
-        .unwrap();
+    let shop = open(&file).await;
     let router = shop.router();
     // axum lists its routes for people only, and what it does without a route after them.
     let printed = format!("{router:?}");
@@ -138,6 +136,7 @@ impl Checker {
             let path = format!("/orders/{{id}}/{step}");
             self.check(200, Method::POST, &path, &id, Value::Null).await;
             self.check(409, Method::POST, &path, &id, Value::Null).await;
+            self.shop.answered(&id[1..]).await;
         }
         self.check(409, Method::POST, "/orders/{id}/cancel", &id, json!({}))
             .await;
@@ -164,7 +163,7 @@ impl Checker {
 
     async fn operations(&mut self) {
         // It has found the outbox when it has published something.
-        self.shop.broker.wait_for(1).await;
+        self.shop.console.wait_for(1).await;
         self.check(204, Method::GET, "/health/live", "", Value::Null)
             .await;
         self.check(200, Method::GET, "/health/ready", "", Value::Null)
@@ -274,12 +273,17 @@ fn one_order() -> [(Method, &'static str); 4] {
     ]
 }
 
+/// A shop without a stock.
+async fn open(file: &TemporaryFile) -> Shop {
+    let settings = config::shop().unwrap().build().unwrap();
+    let opened = Shop::open(&file.url(), &settings, &MemorySource::default()).await;
+    opened.unwrap()
+}
+
 /// The answer of a shop whose database and relay are gone.
 async fn closed(path: &str) -> Answer {
     let file = TemporaryFile::new();
-    let shop = Shop::with_publisher(&file.url(), MemoryPublisher::new())
-        .await
-        .unwrap();
+    let shop = open(&file).await;
     let router = shop.router();
     shop.close().await.unwrap();
     let answer = router

@@ -1,4 +1,4 @@
-//! The shop over HTTP: what a client sees, and what the broker gets of it.
+//! The shop over HTTP, with its stock: what a client sees, and what comes of it.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -14,8 +14,10 @@ use bento::publish::PublishError;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shop::order::{Currency, OrderPaid, OrderPlaced};
+use shop::stock::reservation;
+use tokio::time::{sleep, timeout};
 
-use crate::support::{TestShop, schemas, tea};
+use crate::support::{PATIENCE, TestShop, connect, schemas, tea};
 
 on_each_back_end!(
     an_order_goes_its_way_and_each_step_is_published_in_order,
@@ -23,6 +25,9 @@ on_each_back_end!(
     a_broken_rule_is_answered_with_a_problem_and_publishes_nothing,
     of_several_payments_at_once_one_wins,
     a_transaction_that_fails_leaves_neither_order_nor_event,
+    an_order_has_its_items_from_confirming_to_cancelling,
+    an_order_of_more_than_is_in_stock_is_rejected,
+    an_order_of_a_tenant_is_answered,
     a_tenant_does_not_see_the_orders_of_another,
     orders_are_listed_page_by_page,
     what_was_not_published_is_published_after_a_restart,
@@ -31,13 +36,7 @@ on_each_back_end!(
 
 async fn an_order_goes_its_way_and_each_step_is_published_in_order(shop: TestShop) {
     let id = shop.place().await;
-    let confirmed = shop
-        .post(format!("/orders/{id}/confirm"), Value::Null)
-        .await;
-    assert_eq!(
-        (confirmed.status, &confirmed.json()["status"]),
-        (StatusCode::OK, &json!("confirmed"))
-    );
+    assert_eq!(shop.confirm(&id).await, "reserved");
     let paid = shop.post(format!("/orders/{id}/pay"), Value::Null).await;
     let expected = json!({
         "id": id, "customer": "Ada", "currency": "EUR", "status": "paid", "total": 900,
@@ -57,11 +56,16 @@ async fn an_order_goes_its_way_and_each_step_is_published_in_order(shop: TestSho
     .await;
 
     // The relay is woken: nothing is left for the end.
-    shop.broker.wait_for(5).await;
+    shop.console.wait_for(6).await;
     let published = shop.finish().await;
     assert_eq!(
         schemas(&published, &id),
-        ["order.placed", "order.confirmed", "order.paid"]
+        [
+            "order.placed",
+            "order.confirmed",
+            "order.reserved",
+            "order.paid"
+        ]
     );
     assert_eq!(
         schemas(&published, &other),
@@ -76,7 +80,7 @@ async fn an_order_goes_its_way_and_each_step_is_published_in_order(shop: TestSho
         (placed.total, placed.currency, placed.items.len()),
         (900, Currency::Eur, 1)
     );
-    let paid: OrderPaid = of_first[2].envelope.decode().unwrap();
+    let paid: OrderPaid = of_first[3].envelope.decode().unwrap();
     assert_eq!((paid.order_id.to_string(), paid.total), (id, 900));
 }
 
@@ -173,15 +177,14 @@ async fn a_broken_rule_is_answered_with_a_problem_and_publishes_nothing(shop: Te
         StatusCode::CONFLICT,
         "an order that is placed cannot be paid",
     );
-    shop.post(format!("/orders/{id}/confirm"), Value::Null)
-        .await;
+    shop.confirm(&id).await;
     let again = shop
         .post(format!("/orders/{id}/confirm"), Value::Null)
         .await;
     is_problem(
         &again,
         StatusCode::CONFLICT,
-        "an order that is confirmed cannot be confirmed",
+        "an order that is reserved cannot be confirmed",
     );
     shop.post(format!("/orders/{id}/pay"), Value::Null).await;
     let late = shop
@@ -199,11 +202,16 @@ async fn a_broken_rule_is_answered_with_a_problem_and_publishes_nothing(shop: Te
     let published = shop.finish().await;
     assert_eq!(
         schemas(&published, &id),
-        ["order.placed", "order.confirmed", "order.paid"]
+        [
+            "order.placed",
+            "order.confirmed",
+            "order.reserved",
+            "order.paid"
+        ]
     );
     assert_eq!(
         published.len(),
-        3,
+        4,
         "an event of something that was refused: {published:?}"
     );
 }
@@ -224,8 +232,7 @@ fn is_problem(answer: &support::Answer, status: StatusCode, reason: &str) {
 
 async fn of_several_payments_at_once_one_wins(shop: TestShop) {
     let id = shop.place().await;
-    shop.post(format!("/orders/{id}/confirm"), Value::Null)
-        .await;
+    shop.confirm(&id).await;
     let pay = || shop.post(format!("/orders/{id}/pay"), Value::Null);
     let answers: [_; 6] = tokio::join!(pay(), pay(), pay(), pay(), pay(), pay()).into();
     let mut statuses = answers.map(|answer| answer.status.as_u16());
@@ -234,7 +241,12 @@ async fn of_several_payments_at_once_one_wins(shop: TestShop) {
     let published = shop.finish().await;
     assert_eq!(
         schemas(&published, &id),
-        ["order.placed", "order.confirmed", "order.paid"]
+        [
+            "order.placed",
+            "order.confirmed",
+            "order.reserved",
+            "order.paid"
+        ]
     );
 }
 
@@ -250,6 +262,73 @@ async fn a_transaction_that_fails_leaves_neither_order_nor_event(shop: TestShop)
     shop.sql("ALTER TABLE away RENAME TO shop_order_item").await;
     assert_eq!(shop.get("/orders").await.json()["orders"], json!([]));
     assert_eq!(shop.finish().await.len(), 0);
+}
+
+async fn an_order_has_its_items_from_confirming_to_cancelling(shop: TestShop) {
+    let database = connect(&shop.databases.stock).await;
+    let free = async || reservation::free(&database, "tea").await.unwrap();
+    let (before, mut ids) = (free().await, Vec::new());
+    for quantity in [2, 5] {
+        let id = shop.place_for(quantity).await;
+        assert_eq!(shop.confirm(&id).await, "reserved");
+        ids.push(id);
+    }
+    assert_eq!(free().await, before - 7);
+    let cancel = format!("/orders/{}/cancel", ids[1]);
+    shop.post(cancel, json!({})).await;
+    let given_back = async {
+        while free().await != before - 2 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, given_back)
+        .await
+        .expect("the stock learns that the order is cancelled");
+    shop.stop().await;
+}
+
+async fn an_order_of_more_than_is_in_stock_is_rejected(shop: TestShop) {
+    let database = connect(&shop.databases.stock).await;
+    let id = shop.place_for(1001).await;
+    assert_eq!(shop.confirm(&id).await, "rejected");
+    let refused = [
+        ("confirm", "an order that is rejected cannot be confirmed"),
+        ("pay", "an order that is rejected cannot be paid"),
+        ("cancel", "an order that is rejected cannot be cancelled"),
+    ];
+    for (step, reason) in refused {
+        let answer = shop.post(format!("/orders/{id}/{step}"), json!({})).await;
+        is_problem(&answer, StatusCode::CONFLICT, reason);
+    }
+    assert_eq!(reservation::free(&database, "tea").await.unwrap(), 1000);
+    assert_eq!(
+        schemas(&shop.finish().await, &id),
+        ["order.placed", "order.confirmed", "order.rejected"]
+    );
+}
+
+async fn an_order_of_a_tenant_is_answered(shop: TestShop) {
+    let acme = [("x-tenant", "acme")];
+    let placed = shop.send(Method::POST, "/orders", &acme, tea(1)).await;
+    let path = format!("/orders/{}", placed.json()["id"].as_str().unwrap());
+    let confirm = format!("{path}/confirm");
+    shop.send(Method::POST, confirm, &acme, Value::Null).await;
+    let reserved = async {
+        while shop
+            .send(Method::GET, &path, &acme, Value::Null)
+            .await
+            .json()["status"]
+            != "reserved"
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, reserved).await.expect("an answer");
+    let published = shop.finish().await;
+    let tenants = published
+        .iter()
+        .map(|event| event.envelope.tenant_id.as_deref());
+    assert_eq!(tenants.collect::<Vec<_>>(), [Some("acme"); 3]);
 }
 
 async fn a_tenant_does_not_see_the_orders_of_another(shop: TestShop) {
@@ -296,20 +375,19 @@ async fn orders_are_listed_page_by_page(shop: TestShop) {
 }
 
 async fn what_was_not_published_is_published_after_a_restart(shop: TestShop) {
-    let (broker, url) = (shop.broker.clone(), shop.database_url.clone());
-    broker.fail(|_| Some(PublishError::unavailable("the broker is away")));
+    let (console, databases) = (shop.console.clone(), shop.databases.clone());
+    console.fail(|_| Some(PublishError::unavailable("the console is away")));
     let id = shop.place().await;
-    shop.post(format!("/orders/{id}/confirm"), Value::Null)
-        .await;
+    assert_eq!(shop.confirm(&id).await, "reserved");
     shop.stop().await;
-    assert_eq!(broker.published().len(), 0);
+    assert_eq!(console.published().len(), 0);
 
-    broker.recover();
-    let shop = TestShop::open(url, broker.clone()).await;
-    broker.wait_for(2).await;
+    console.recover();
+    let shop = TestShop::open(databases, console.clone()).await;
+    console.wait_for(3).await;
     assert_eq!(
         schemas(&shop.finish().await, &id),
-        ["order.placed", "order.confirmed"]
+        ["order.placed", "order.confirmed", "order.reserved"]
     );
 }
 
@@ -338,8 +416,6 @@ async fn the_metrics_show_what_was_published_and_what_the_outbox_holds(shop: Tes
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), shown)
-        .await
-        .expect("all of them");
+    timeout(PATIENCE, shown).await.expect("all of them");
     shop.stop().await;
 }

@@ -16,6 +16,7 @@ use bento_handlers::{Dispatcher, HandleError, Handlers, State, event_handler};
 use bento_relay::Relay;
 use bento_relay::publish::{
     Answering, Delivery, Destination, HandlerRoute, PublishError, Publisher, Publishers,
+    RelayTerms, UnfitPublisher,
 };
 use bento_seaorm::{OutboxConnection, OutboxStore, OutboxTransaction};
 use bento_tests::broker_log::connect;
@@ -125,6 +126,10 @@ impl Publisher for Doomed {
 
     fn handlers(&self) -> Vec<HandlerRoute> {
         Publisher::handlers(&self.inner)
+    }
+
+    fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
+        self.inner.prepare(terms)
     }
 }
 

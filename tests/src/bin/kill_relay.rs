@@ -12,7 +12,7 @@ use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::Relay;
 use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Leftovers, Prune, RelayId, RelayStore, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
 };
 use bento_seaorm::OutboxStore;
 use bento_tests::broker_log::{BrokerLog, connect};
@@ -89,12 +89,12 @@ impl RelayStore for Doomed<OutboxStore> {
         self.inner.open().await
     }
 
-    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
-        self.inner.record_handlers(handlers).await
+    async fn is_published(&self) -> Result<bool, StoreError> {
+        self.inner.is_published().await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
-        self.inner.retire_handler(name).await
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.inner.record_handlers(handlers).await
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {

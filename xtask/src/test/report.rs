@@ -8,16 +8,18 @@ use crate::Result;
 use crate::servers::Kind;
 
 /// The suites that every back end must pass.
-const BACK_END_SUITES: [&str; 3] = ["store", "transaction", "journey"];
+const BACK_END_SUITES: [&str; 4] = ["store", "event_store", "transaction", "journey"];
 /// The suites that every broker must pass.
-const BROKER_SUITES: [&str; 1] = ["publisher"];
+const BROKER_SUITES: [&str; 2] = ["publisher", "source"];
 /// Tests on a server that belong to none of them.
 const OTHER: &str = "other";
-const ROWS: [&str; 5] = [
+const ROWS: [&str; 7] = [
     BACK_END_SUITES[0],
     BACK_END_SUITES[1],
     BACK_END_SUITES[2],
+    BACK_END_SUITES[3],
     BROKER_SUITES[0],
+    BROKER_SUITES[1],
     OTHER,
 ];
 
@@ -277,10 +279,12 @@ impl Program {
     /// The suite and the server for which a test counts; `None` if it belongs to neither.
     ///
     /// An integration test may name the suite or the server by its file. That of a broker is the
-    /// suite of its publisher.
+    /// suite of its publisher, and with `_source` behind the name that of its source.
     fn cell(&self, path: &str) -> Option<(&'static str, Option<&'static str>)> {
         let segments: Vec<&str> = path.split("::").collect();
         let file = self.is_integration_test.then_some(self.name.as_str());
+        let of_source = file.and_then(|file| file.strip_suffix("_source"));
+        let file = of_source.or(file);
         let kind = segments
             .iter()
             .copied()
@@ -290,7 +294,10 @@ impl Program {
         let of_broker = file
             .and_then(Kind::from_name)
             .filter(|kind| kind.is_broker())
-            .map(|_| BROKER_SUITES[0]);
+            .map(|_| match of_source {
+                Some(_) => BROKER_SUITES[1],
+                None => BROKER_SUITES[0],
+            });
         match (
             file.and_then(suite)
                 .or(of_broker)
@@ -352,6 +359,17 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
 test nats::every_event_is_answered_for ... ok
 test own::a_refused_password_is_told_at_connect ... ok
 test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
+     Running tests/nats_source/main.rs (target/debug/deps/nats_source-05)
+test nats::an_aggregate_keeps_its_order ... ok
+test own::a_deleted_consumer_is_made_anew ... ok
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
+     Running tests/source.rs (target/debug/deps/source-06)
+test memory::an_aggregate_keeps_its_order ... ok
+test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
+     Running tests/event_store.rs (target/debug/deps/event_store-07)
+test sqlite::a_hole_is_told ... ok
+test in_schema::postgres::a_hole_is_told ... ok
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
    Doc-tests bento_core
 test bento-core/src/event.rs - event (line 3) ... ok
 test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s";
@@ -367,11 +385,13 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let table = "\
 suite        sqlite    postgres   mysql      nats      rabbitmq  redis  kafka  no server
 store        -         1 passed   -          -         -         -      -      1 passed
+event_store  1 passed  1 passed   -          -         -         -      -      -
 transaction  1 failed  1 passed   1 skipped  -         -         -      -      -
 journey      -         -          -          -         -         -      -      -
 publisher    -         -          -          2 passed  -         -      -      -
+source       -         -          -          2 passed  -         -      -      1 passed
 other        -         1 skipped  -          -         -         -      -      2 passed
-all: 8 passed, 1 failed, 1 skipped";
+all: 13 passed, 1 failed, 1 skipped";
         assert_eq!(report().to_string(), table);
     }
 
@@ -383,7 +403,8 @@ all: 8 passed, 1 failed, 1 skipped";
                 "store on sqlite",
                 "journey on sqlite",
                 "journey on postgres",
-                "publisher on redis"
+                "publisher on redis",
+                "source on redis"
             ]
         );
     }

@@ -7,7 +7,7 @@ use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::Relay;
 use bento_relay::publish::{Delivery, HandlerRoute, PublishError, Publisher};
 use bento_relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, Leftovers, StoreError,
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
 };
 use bento_seaorm::OutboxStore;
 use sea_orm::DatabaseConnection;
@@ -35,12 +35,12 @@ impl RelayStore for Opened {
         Ok(self.sharding)
     }
 
-    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
-        self.store.record_handlers(handlers).await
+    async fn is_published(&self) -> Result<bool, StoreError> {
+        self.store.is_published().await
     }
 
-    async fn retire_handler(&self, name: &str) -> Result<Option<Leftovers>, StoreError> {
-        self.store.retire_handler(name).await
+    async fn record_handlers(&self, handlers: &[HandlerRoute]) -> Result<(), StoreError> {
+        self.store.record_handlers(handlers).await
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {

@@ -7,6 +7,7 @@
 
 mod bare;
 mod outbox;
+#[allow(dead_code, reason = "another benchmark uses the rest")]
 mod stream;
 
 use bento_benchmarks::cost::{Cost, Meter};

@@ -1,5 +1,7 @@
 //! The stream that takes the events.
 
+use std::time::Duration;
+
 use async_nats::jetstream::{self, Context, stream::Config};
 use bento_benchmarks::Result;
 use bento_brokers::nats::NatsSettings;
@@ -71,6 +73,33 @@ impl Stream {
         } else {
             Err(format!("{stored} of {rows} events are in the stream").into())
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Waits until a consumer has acknowledged this number of messages.
+    pub(crate) async fn wait_for_acknowledged(&self, consumer: &str, rows: u32) -> Result {
+        let stream = self.context.get_stream(&self.name).await?;
+        loop {
+            let info = stream.consumer_info(consumer).await?;
+            if info.ack_floor.stream_sequence >= u64::from(rows) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Deletes a consumer.
+    pub(crate) async fn forget(&self, consumer: &str) -> Result {
+        let stream = self.context.get_stream(&self.name).await?;
+        stream.delete_consumer(consumer).await?;
+        Ok(())
     }
 
     pub(crate) async fn drop(&self) -> Result {

@@ -349,6 +349,22 @@ fn a_given_time_is_taken_as_it_is_and_moves_no_wait() {
 }
 
 #[test]
+fn returned_events_are_raised_where_they_are_returned() {
+    let (unit_of_work, root) = UnitOfWork::open();
+    let metadata = Metadata::default().with_tenant("t".repeat(191));
+    let line = line!() + 2;
+    let all = || {
+        vec![Counted { number: 1 }].raise_all().unwrap();
+    };
+    unit_of_work.scope_sync(|| metadata.scope_sync(all));
+    let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
+    let FlushError::Unstorable { raised_at, .. } = &refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((raised_at.file(), raised_at.line()), (file!(), line));
+}
+
+#[test]
 fn an_unstorable_value_is_refused_with_its_event_and_line() {
     let refusal = |change: fn(Metadata) -> Metadata| {
         let (unit_of_work, root) = UnitOfWork::open();

@@ -95,6 +95,7 @@ const _: () = {
                 __bento_version,
             )
         }
+        type Storage = ::bento_core::__private::storage::Row;
         #[inline]
         fn aggregate_key(&self) -> ::bento_core::__private::AggregateKey {
             ::bento_core::__private::AggregateKey::new().push(&self.id)
@@ -110,6 +111,13 @@ const _: () = {
             <Raised as ::bento_core::__private::PendingField>::pending_events_mut(
                 &mut self.raised,
             )
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::InitialState for Order {
+        type Aggregate = Self;
+        fn into_aggregate(self) -> Self {
+            self
         }
     }
     #[automatically_derived]
@@ -189,6 +197,27 @@ const _: () = {
     }
     #[automatically_derived]
     impl ::bento_core::__private::AggregateEvents for OrderEvent {
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            match self {
+                Self::OrderCreated(__bento_event) => {
+                    ::bento_core::__private::share_again::<
+                        Order,
+                        OrderCreated,
+                        0usize,
+                    >(__bento_event)
+                }
+                #[cfg(feature = "billing")]
+                Self::OrderPaid(__bento_event) => {
+                    ::bento_core::__private::share_again::<
+                        Order,
+                        OrderPaid,
+                        1usize,
+                    >(__bento_event)
+                }
+            }
+        }
         fn from_any(
             __bento_event: ::bento_core::__private::Arc<
                 dyn ::bento_core::__private::AnyEvent,

@@ -72,6 +72,7 @@ const _: () = {
                 ::bento_core::__private::descriptor_of::<Self, OrderCreated, 0usize>(),
             ],
         };
+        type Storage = ::bento_core::__private::storage::Row;
         #[inline]
         fn aggregate_key(&self) -> ::bento_core::__private::AggregateKey {
             ::bento_core::__private::AggregateKey::new().push(&self.id)
@@ -83,6 +84,13 @@ const _: () = {
         #[inline]
         fn pending_events_mut(&mut self) -> &mut ::bento_core::__private::PendingEvents {
             ::bento_core::__private::unreachable!()
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::InitialState for Order {
+        type Aggregate = Self;
+        fn into_aggregate(self) -> Self {
+            self
         }
     }
     #[automatically_derived]
@@ -137,6 +145,19 @@ const _: () = {
     }
     #[automatically_derived]
     impl ::bento_core::__private::AggregateEvents for OrderEvent {
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            match self {
+                Self::OrderCreated(__bento_event) => {
+                    ::bento_core::__private::share_again::<
+                        Order,
+                        OrderCreated,
+                        0usize,
+                    >(__bento_event)
+                }
+            }
+        }
         fn from_any(
             __bento_event: ::bento_core::__private::Arc<
                 dyn ::bento_core::__private::AnyEvent,

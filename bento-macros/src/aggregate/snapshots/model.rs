@@ -72,6 +72,7 @@ const _: () = {
             docs: "",
             events: &[framework::__private::descriptor_of::<Self, LineAdded, 0usize>()],
         };
+        type Storage = framework::__private::storage::Row;
         #[inline]
         fn aggregate_key(&self) -> framework::__private::AggregateKey {
             framework::__private::AggregateKey::new()
@@ -89,6 +90,13 @@ const _: () = {
             <PendingEvents as framework::__private::PendingField>::pending_events_mut(
                 &mut self.events,
             )
+        }
+    }
+    #[automatically_derived]
+    impl framework::__private::InitialState for Model {
+        type Aggregate = Self;
+        fn into_aggregate(self) -> Self {
+            self
         }
     }
     #[automatically_derived]
@@ -140,6 +148,19 @@ const _: () = {
     }
     #[automatically_derived]
     impl framework::__private::AggregateEvents for OrderLineEvent {
+        fn into_any(
+            self,
+        ) -> framework::__private::Arc<dyn framework::__private::AnyEvent> {
+            match self {
+                Self::LineAdded(__bento_event) => {
+                    framework::__private::share_again::<
+                        Model,
+                        LineAdded,
+                        0usize,
+                    >(__bento_event)
+                }
+            }
+        }
         fn from_any(
             __bento_event: framework::__private::Arc<dyn framework::__private::AnyEvent>,
         ) -> framework::__private::Option<Self> {

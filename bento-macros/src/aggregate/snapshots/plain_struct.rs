@@ -81,6 +81,7 @@ const _: () = {
                 >(),
             ],
         };
+        type Storage = ::bento_core::__private::storage::Row;
         #[inline]
         fn aggregate_key(&self) -> ::bento_core::__private::AggregateKey {
             ::bento_core::__private::AggregateKey::new().push(&self.number)
@@ -96,6 +97,13 @@ const _: () = {
             <PendingEvents as ::bento_core::__private::PendingField>::pending_events_mut(
                 &mut self.events,
             )
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::InitialState for Order {
+        type Aggregate = Self;
+        fn into_aggregate(self) -> Self {
+            self
         }
     }
     #[automatically_derived]
@@ -166,6 +174,26 @@ const _: () = {
     }
     #[automatically_derived]
     impl ::bento_core::__private::AggregateEvents for OrderEvent {
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            match self {
+                Self::OrderCreated(__bento_event) => {
+                    ::bento_core::__private::share_again::<
+                        Order,
+                        OrderCreated,
+                        0usize,
+                    >(__bento_event)
+                }
+                Self::OrderPaid(__bento_event) => {
+                    ::bento_core::__private::share_again::<
+                        Order,
+                        billing::OrderPaid,
+                        1usize,
+                    >(__bento_event)
+                }
+            }
+        }
         fn from_any(
             __bento_event: ::bento_core::__private::Arc<
                 dyn ::bento_core::__private::AnyEvent,

@@ -10,8 +10,8 @@ use syn::{Expr, ExprLit, Ident, Lit};
 use super::super::check::covered_steps;
 use super::super::field::{Added, EventField};
 use super::super::input::Event;
-use super::super::serde_attrs;
 use crate::fragment::parenthesised;
+use crate::serde_attrs;
 use crate::syntax::{respan, ungrouped};
 
 /// One step for each version that changed a field, oldest first.

@@ -28,7 +28,10 @@ impl write {
             timeout: framework::handlers::__private::Some(
                 framework::handlers::__private::Duration::new(60u64, 500000000u32),
             ),
-            concurrency: framework::handlers::__private::Some(16u32),
+            concurrency: framework::handlers::__private::Some(
+                framework::handlers::__private::at_once::<Envelope>(16u32),
+            ),
+            retry: framework::handlers::__private::Some("patient"),
             is_ordered: false,
             from: framework::handlers::__private::StartFrom::Beginning,
             declared: framework::handlers::__private::Declaration {
@@ -46,10 +49,12 @@ impl write {
                         framework::handlers::__private::input::<Envelope>(__bento_call)?,
                     ),
                 ),
-                <Result<
+                |__bento_output| <Result<
                     Option<Audited>,
                     HandleError,
-                > as framework::handlers::__private::HandlerResult>::finish,
+                > as framework::handlers::__private::HandlerResult>::finish(
+                    __bento_output,
+                ),
             ),
         };
         framework::handlers::__private::inventory::submit! {

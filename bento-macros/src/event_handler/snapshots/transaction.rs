@@ -46,6 +46,7 @@ impl reserve {
             is_batch: <OrderConfirmed as ::bento_handlers::__private::HandlerInput>::IS_BATCH,
             timeout: ::bento_handlers::__private::None,
             concurrency: ::bento_handlers::__private::None,
+            retry: ::bento_handlers::__private::None,
             is_ordered: true,
             from: ::bento_handlers::__private::StartFrom::Now,
             declared: ::bento_handlers::__private::Declaration {
@@ -78,10 +79,10 @@ impl reserve {
                         >>::from_call(__bento_call),
                     ),
                 ),
-                <Result<
+                |__bento_output| <Result<
                     (),
                     HandleError,
-                > as ::bento_handlers::__private::HandlerResult>::finish,
+                > as ::bento_handlers::__private::HandlerResult>::finish(__bento_output),
             ),
         };
         ::bento_handlers::__private::inventory::submit! {

@@ -70,6 +70,7 @@ impl Play {
             ttl: Duration::from_secs(10),
             lanes: None,
             claim: true,
+            publishes: true,
             handlers: vec![],
             idle: vec![],
         };

@@ -1,5 +1,5 @@
-//! Two relays on one store in memory with routes of every kind, under random answers, late ones,
-//! outages, takeovers, repeated calls and operators.
+//! Two relays on one store in memory with routes of every kind and handlers, of which one relay
+//! lacks some, under random answers, late ones, outages, takeovers, repeated calls and operators.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use self::handlers::{KEEN, NEW, Record};
 use self::relay::{Out, Relay};
 use self::step::{Step, any_step};
 use super::*;
@@ -19,6 +20,7 @@ use crate::store::{Advance, Heartbeat, RelayId, RelayStore, StoreError};
 use crate::tenant::Pauses;
 use crate::{ManualClock, MemoryStore, Staged};
 
+mod handlers;
 mod outcome;
 mod relay;
 mod step;
@@ -37,13 +39,15 @@ const DELAY: Duration = Duration::from_secs(35);
 
 /// The destinations on which first deliveries are in order. Of the others one continues past
 /// failures, and one is a fallback.
-const ORDERED: [&str; 5] = ["x", "y", "alone", "later", "prone"];
+const ORDERED: [&str; 7] = ["x", "y", "alone", "later", "prone", KEEN, NEW];
 
 /// The destinations that answer one by one, and their calls at once.
-const ONE_BY_ONE: [&str; 2] = ["alone", "loose"];
+const ONE_BY_ONE: [&str; 4] = ["alone", "loose", KEEN, NEW];
 const SLOTS: usize = 2;
 
-const DESTINATIONS: [&str; 7] = ["x", "y", "alone", "later", "prone", "loose", "spare"];
+const DESTINATIONS: [&str; 9] = [
+    "x", "y", "alone", "later", "prone", "loose", "spare", KEEN, NEW,
+];
 
 struct Simulation {
     store: MemoryStore,
@@ -52,7 +56,9 @@ struct Simulation {
     relays: [Relay; 2],
     /// The index of the relay that holds the shard.
     owner: usize,
-    staged: Option<Staged>,
+    staged: Option<(EventId, Staged)>,
+    /// The record of the handler that is new.
+    record: Record,
     world: World,
     /// The stream of each event, and its place in it.
     committed: HashMap<EventId, (u8, u64)>,
@@ -74,9 +80,10 @@ impl Simulation {
             store,
             clock,
             elapsed: Duration::ZERO,
-            relays: [Relay::new(), Relay::new()],
+            relays: [Relay::new(&[KEEN, NEW]), Relay::new(&[KEEN])],
             owner: 0,
             staged: None,
+            record: Record::default(),
             world: Self::world(),
             committed: HashMap::new(),
             last: HashMap::new(),
@@ -84,6 +91,7 @@ impl Simulation {
             delivered: Vec::new(),
             travelling: Vec::new(),
         };
+        simulation.record(KEEN);
         simulation.claim(0);
         simulation
     }
@@ -103,11 +111,11 @@ impl Simulation {
                 self.store.append([entry]);
             }
             Step::Stage(stream) => match self.staged.take() {
-                Some(staged) => staged.commit(),
+                Some((_, staged)) => staged.commit(),
                 // A stream of its own: two open transactions never write one aggregate.
                 None => {
                     let entry = self.entry(stream + 10);
-                    self.staged = Some(self.store.stage([entry]));
+                    self.staged = Some((entry.envelope.event_id, self.store.stage([entry])));
                 }
             },
             Step::Move {
@@ -143,6 +151,7 @@ impl Simulation {
                 self.claim(1 - owner);
             }
             Step::Wait => self.pass(TTL),
+            Step::Record => self.record_new(),
             Step::Turn(name, turn) => {
                 self.world.away.remove(name);
                 self.world.on_trial.remove(name);
@@ -249,7 +258,8 @@ impl Simulation {
             ttl: TTL,
             lanes: None,
             claim: true,
-            handlers: vec![],
+            publishes: true,
+            handlers: relay.served(),
             idle: vec![],
         };
         let leases = now(self.store.heartbeat(beat)).unwrap().leases;
@@ -257,7 +267,7 @@ impl Simulation {
             *relay = Relay {
                 id: relay.id,
                 lease: Some(lease),
-                ..Relay::new()
+                ..Relay::new(relay.serves)
             };
             self.owner = index;
             // The events that the other relay has sent arrive at last.
@@ -379,6 +389,10 @@ impl Simulation {
         if world.away.contains("x") || world.away.contains("y") {
             without.push(Arc::from("both"));
         }
+        // Those that are not recorded have no rows.
+        let absent = handlers::ALL.into_iter();
+        let absent = absent.filter(|name| !relay.serves.contains(name));
+        without.extend(absent.map(Arc::from));
         let call = Advance {
             lease: relay.lease.unwrap(),
             ttl: TTL,
@@ -406,7 +420,7 @@ impl Simulation {
             Err(StoreError::LeaseLost { .. }) => {
                 *relay = Relay {
                     id: relay.id,
-                    ..Relay::new()
+                    ..Relay::new(relay.serves)
                 }
             }
             Err(error) => panic!("{error}"),
@@ -438,6 +452,8 @@ proptest! {
             prop_assert!(is_in_order, "stream {} to {}: {} after {}", stream, to, place, *last);
             *last = place;
         }
+        let early = simulation.handled_early();
+        prop_assert!(early.is_empty(), "before the handler was recorded: {:?}", early);
         let lost = simulation.lost();
         prop_assert!(lost.is_empty(), "lost {:?}", lost);
     }

@@ -27,6 +27,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             ttl: settings.lease,
             lanes: settings.lanes.clone(),
             claim,
+            publishes: !self.shared.publisher.has_only_handlers(),
             handlers: self.shared.roster.served(),
             idle: self.shards.offer(),
         };
@@ -139,7 +140,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if changes.claimed > 0 {
             self.next_poll = self.next_poll.map(|_| now);
         }
-        self.shards.retire(holdings.surplus);
+        self.shards.retire(&holdings.surplus);
         if self.shards.has_retired() {
             self.beat_soon(now);
         }

@@ -3,6 +3,7 @@
 use crate::route::config::RouterConfig;
 use crate::route::error::{Faults, RouterFault};
 use crate::route::glob::covers;
+use crate::route::kinds::Kinds;
 use crate::route::rule::{Rule, Strategy};
 
 /// Checks each rule against those before it.
@@ -45,8 +46,16 @@ pub(super) fn check_order(config: &RouterConfig, faults: &mut Faults) {
 fn takes_all_of(earlier: &Rule, later: &Rule) -> bool {
     let is_certain = earlier.stop && earlier.sample.is_none_or(|share| share >= 1.0);
     let is_wider = earlier.when.is_none() || earlier.when == later.when;
+    let takes_kinds = match (earlier.kind, later.kind) {
+        (None | Some(Kinds::Any), _) => true,
+        (earlier, later) => earlier == later,
+    };
     let takes = |event_type: &String| earlier.events.iter().any(|wide| covers(wide, event_type));
-    is_certain && is_wider && !later.events.is_empty() && later.events.iter().all(takes)
+    is_certain
+        && is_wider
+        && takes_kinds
+        && !later.events.is_empty()
+        && later.events.iter().all(takes)
 }
 
 /// An all-or-nothing rule keeps its progress under its own name, so no other rule brings events of

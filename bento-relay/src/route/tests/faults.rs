@@ -391,3 +391,64 @@ fn a_share_is_a_share() {
     let nan = to(&["a"]).rule(Rule::new("r").to(["a"]).sample(f64::NAN));
     assert!(nan.build().is_err());
 }
+
+#[test]
+fn an_unknown_kind_is_refused_with_a_hint() {
+    refused_rule(
+        r#""kind":"integraton""#,
+        expect![[r#"
+            rules[0].kind: unknown kind `integraton`: the kinds are `domain`, `integration`, `any`; did you mean `integration`?"#]],
+    );
+    refused_rule(
+        r#""kind":7"#,
+        expect![[r#"
+            rules[0].kind: expected a text, found a number"#]],
+    );
+}
+
+#[test]
+fn a_condition_that_no_kind_meets_is_refused() {
+    refused_rule(
+        r#""when":{"envelope.kind":"integraton"}"#,
+        expect![[r#"
+            rules[0].when: this rule can never apply: no event that it takes meets what it asks of `envelope.kind`, which is `domain` or `integration`"#]],
+    );
+    refused_rule(
+        r#""kind":"domain","when":{"envelope.kind":"integration"}"#,
+        expect![[r#"
+            rules[0].when: this rule can never apply: no event that it takes meets what it asks of `envelope.kind`, which is `domain` or `integration`"#]],
+    );
+    refused_rule(
+        r#""when":{"envelope.kind":{"exists":false}}"#,
+        expect![[r#"
+            rules[0].when: this rule can never apply: no event that it takes meets what it asks of `envelope.kind`, which is `domain` or `integration`"#]],
+    );
+    refused_rule(
+        r#""kind":"any","when":{"envelope.kind":"integration"}"#,
+        expect!["in order"],
+    );
+}
+
+#[test]
+fn a_rule_that_stops_takes_the_events_of_its_kind() {
+    let rules = |first: &str, second: &str| {
+        format!(
+            r#"{{"version":1,"destinations":{{"a":{{}}}},
+                "rules":[{{"name":"one","to":["a"],"stop":true{first}}},
+                         {{"name":"two","to":["a"]{second}}}]}}"#
+        )
+    };
+    let (domain, integration) = (r#","kind":"domain""#, r#","kind":"integration""#);
+    refused(&rules(domain, integration), expect!["in order"]);
+    refused(&rules(domain, ""), expect!["in order"]);
+    refused(
+        &rules(domain, domain),
+        expect![[r#"
+            rules[1]: this rule can never apply: rule `one` before it stops with each of its events"#]],
+    );
+    refused(
+        &rules(r#","kind":"any""#, integration),
+        expect![[r#"
+            rules[1]: this rule can never apply: rule `one` before it stops with each of its events"#]],
+    );
+}

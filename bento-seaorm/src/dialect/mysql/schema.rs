@@ -1,5 +1,7 @@
 //! The tables, indexes and the view on MySQL and MariaDB.
 
+use bento_core::limits;
+
 use crate::columns::{self, Kind};
 use crate::dialect::indexes::{self, Index};
 use crate::dialect::view::{NoValue, status_view as status_view_of};
@@ -15,7 +17,7 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
         dead_letter(tables),
         discarded_letter(tables),
         published(tables),
-        handled_event(tables),
+        of_one_side(tables),
     ];
     statements.extend(relay_tables(tables));
     let schema = tables.prefix().schema();
@@ -54,16 +56,89 @@ const TABLE_OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLA
 
 /// Lengths in characters. What is part of an index key has to fit into InnoDB's 3,072 bytes
 /// together.
-fn event_columns() -> String {
-    let sql_type = |kind| match kind {
+fn sql_type(kind: Kind) -> String {
+    match kind {
         Kind::Int => "INT".to_owned(),
         Kind::BigInt => "BIGINT".to_owned(),
         Kind::Uuid => "BINARY(16)".to_owned(),
         Kind::Text(width) => format!("VARCHAR({width})"),
         Kind::Bytes => "LONGBLOB".to_owned(),
         Kind::Time => "DATETIME(6)".to_owned(),
-    };
+    }
+}
+
+fn event_columns() -> String {
     columns::definitions(sql_type, " NULL")
+}
+
+/// The event store. A number that a transaction was given says nothing about the order of the
+/// commits, so `event_log` has a row for each event, whose position is filled in once the event is
+/// committed.
+pub(super) fn create_events(tables: &Tables) -> Vec<String> {
+    let columns = columns::stored_definitions(sql_type, " NULL");
+    let (event, log) = (tables.event(), tables.event_log());
+    let sequencer = tables.event_sequencer();
+    let mut statements = vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS {event} (
+    {columns},
+    PRIMARY KEY (aggregate_type, aggregate_id, sequence)
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (
+    aggregate_type VARCHAR(190) NOT NULL,
+    aggregate_id VARCHAR(255) NOT NULL,
+    sequence BIGINT NOT NULL,
+    PRIMARY KEY (aggregate_type, aggregate_id)
+) {TABLE_OPTIONS}",
+            tables.event_stream()
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (
+    aggregate_type VARCHAR(190) NOT NULL,
+    aggregate_id VARCHAR(255) NOT NULL,
+    fingerprint BIGINT NOT NULL,
+    sequence BIGINT NOT NULL,
+    taken_at DATETIME(6) NOT NULL,
+    state LONGBLOB NOT NULL,
+    PRIMARY KEY (aggregate_type, aggregate_id, fingerprint)
+) {TABLE_OPTIONS}",
+            tables.snapshot()
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {log} (
+    nth BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    aggregate_type VARCHAR(190) NOT NULL,
+    aggregate_id VARCHAR(255) NOT NULL,
+    sequence BIGINT NOT NULL,
+    event_type VARCHAR({}) NOT NULL,
+    position BIGINT NULL,
+    UNIQUE KEY {log_name}_position (position),
+    KEY {log_name}_event_type (event_type, position)
+) {TABLE_OPTIONS}",
+            limits::EVENT_TYPE,
+            log_name = bare(log)
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {sequencer} (
+    id SMALLINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    position BIGINT NOT NULL
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "INSERT INTO {sequencer} (id, position) SELECT 1, COALESCE(MAX(position), 0) FROM \
+             {log} ON DUPLICATE KEY UPDATE {sequencer}.id = {sequencer}.id"
+        ),
+    ];
+    let schema = tables.prefix().schema();
+    statements.extend(
+        indexes::of_events(tables, &[])
+            .iter()
+            .filter(|index| index.unique)
+            .map(|index| create_index(index, schema)),
+    );
+    statements
 }
 
 fn outbox(tables: &Tables) -> String {
@@ -200,7 +275,8 @@ fn relay_tables(tables: &Tables) -> [String; 5] {
     lanes INT NOT NULL,
     hash VARCHAR(64) NOT NULL,
     application LONGTEXT NULL,
-    prune_after DATETIME(6) NULL
+    prune_after DATETIME(6) NULL,
+    publishes BOOLEAN NOT NULL DEFAULT FALSE
 ) {TABLE_OPTIONS}"
         ),
         format!(
@@ -215,6 +291,31 @@ fn relay_tables(tables: &Tables) -> [String; 5] {
     ]
 }
 
+/// The table that only one direction has.
+fn of_one_side(tables: &Tables) -> String {
+    if tables.is_inbox() {
+        source(tables)
+    } else {
+        handled_event(tables)
+    }
+}
+
+/// The sources of messages, with their leases and the places up to which they are stored.
+fn source(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+    name VARCHAR(190) NOT NULL PRIMARY KEY,
+    owner BINARY(16) NULL,
+    epoch BIGINT NOT NULL DEFAULT 0,
+    expires_at DATETIME(6) NULL,
+    incarnation LONGTEXT NULL,
+    place LONGTEXT NULL,
+    stored_at DATETIME(6) NULL
+) {TABLE_OPTIONS}",
+        tables.source()
+    )
+}
+
 /// The events that handlers have handled.
 fn handled_event(tables: &Tables) -> String {
     format!(
@@ -222,6 +323,7 @@ fn handled_event(tables: &Tables) -> String {
     handler VARCHAR(190) NOT NULL,
     event_id BINARY(16) NOT NULL,
     outcome VARCHAR(16) NOT NULL,
+    generation INT NOT NULL DEFAULT 0,
     handled_at DATETIME(6) NOT NULL,
     PRIMARY KEY (handler, event_id)
 ) {TABLE_OPTIONS}",
@@ -237,7 +339,11 @@ fn handler(tables: &Tables) -> String {
     takes LONGTEXT NOT NULL,
     ordered BOOLEAN NOT NULL,
     starts_after BIGINT NOT NULL,
-    recorded_at DATETIME(6) NOT NULL
+    starts_at DATETIME(6) NULL,
+    recorded_at DATETIME(6) NOT NULL,
+    paused_at DATETIME(6) NULL,
+    pause_reason LONGTEXT NULL,
+    pause_actor LONGTEXT NULL
 ) {TABLE_OPTIONS}",
         tables.handler()
     )

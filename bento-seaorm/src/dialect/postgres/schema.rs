@@ -14,27 +14,29 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
         dead_letter(tables),
         discarded_letter(tables),
         published(tables),
-        handled_event(tables),
+        of_one_side(tables),
     ]);
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
     statements.extend(status_view(tables));
-    statements.push(raise_positions(tables));
+    let used_in = [
+        tables.outbox(),
+        tables.held(),
+        tables.dead_letter(),
+        tables.published(),
+    ];
+    statements.push(raise_positions(tables, &used_in));
     statements
 }
 
 /// A sequence that was dropped and made again goes on behind the positions that are in use; one
 /// that is further on stays as it is.
-fn raise_positions(tables: &Tables) -> String {
-    let sequence = tables.named("outbox_position");
-    let used = [
-        tables.outbox(),
-        tables.held(),
-        tables.dead_letter(),
-        tables.published(),
-    ]
-    .map(|table| format!("(SELECT max(position) FROM {table})"))
-    .join(", ");
+fn raise_positions(tables: &Tables, used_in: &[&str]) -> String {
+    let sequence = tables.positions();
+    let used = used_in
+        .iter()
+        .map(|table| format!("(SELECT max(position) FROM {table})"));
+    let used = used.collect::<Vec<_>>().join(", ");
     format!(
         "SELECT setval('{sequence}', used.position) FROM (SELECT greatest({used}) AS position) \
          used, {sequence} s WHERE used.position > s.last_value OR (used.position = s.last_value \
@@ -65,10 +67,8 @@ fn outbox(tables: &Tables) -> Vec<String> {
     let event = event_columns();
     let outbox = tables.outbox();
     let key = primary_key(outbox);
-    let sequence = tables.named("outbox_position");
-    let next = format!(
-        "nextval(CASE WHEN pg_current_xact_id() IS NOT NULL THEN '{sequence}'::regclass END)"
-    );
+    let sequence = tables.positions();
+    let next = next(&sequence);
     vec![
         format!("CREATE SEQUENCE IF NOT EXISTS {sequence} AS bigint CACHE 1"),
         format!(
@@ -87,6 +87,11 @@ fn outbox(tables: &Tables) -> Vec<String> {
         format!("ALTER SEQUENCE {sequence} OWNED BY {outbox}.position"),
         format!("ALTER TABLE {outbox} ALTER COLUMN payload SET STORAGE EXTERNAL"),
     ]
+}
+
+/// The next position, after the transaction has its id.
+fn next(sequence: &str) -> String {
+    format!("nextval(CASE WHEN pg_current_xact_id() IS NOT NULL THEN '{sequence}'::regclass END)")
 }
 
 /// The words before the columns of a primary key. The name of a constraint has no schema.
@@ -237,7 +242,8 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
     lanes integer NOT NULL,
     hash text NOT NULL,
     application text,
-    prune_after timestamptz
+    prune_after timestamptz,
+    publishes boolean NOT NULL DEFAULT false
 )",
             primary_key(meta)
         ),
@@ -254,6 +260,31 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
     ]
 }
 
+/// The table that only one direction has.
+fn of_one_side(tables: &Tables) -> String {
+    if tables.is_inbox() {
+        source(tables)
+    } else {
+        handled_event(tables)
+    }
+}
+
+/// The sources of messages, with their leases and the places up to which they are stored.
+fn source(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+    name text NOT NULL PRIMARY KEY,
+    owner uuid,
+    epoch bigint NOT NULL DEFAULT 0,
+    expires_at timestamptz,
+    incarnation text,
+    place text,
+    stored_at timestamptz
+)",
+        tables.source()
+    )
+}
+
 /// The events that handlers have handled.
 fn handled_event(tables: &Tables) -> String {
     format!(
@@ -261,6 +292,7 @@ fn handled_event(tables: &Tables) -> String {
     handler text NOT NULL,
     event_id uuid NOT NULL,
     outcome text NOT NULL,
+    generation integer NOT NULL DEFAULT 0,
     handled_at timestamptz NOT NULL,
     PRIMARY KEY (handler, event_id)
 )",
@@ -276,15 +308,70 @@ fn handler(tables: &Tables) -> String {
     takes text NOT NULL,
     ordered boolean NOT NULL,
     starts_after bigint NOT NULL,
-    recorded_at timestamptz NOT NULL
+    starts_at timestamptz,
+    recorded_at timestamptz NOT NULL,
+    paused_at timestamptz,
+    pause_reason text,
+    pause_actor text
 )",
         tables.handler()
     )
 }
 
+/// The event store. `transaction` tells a reader of all events which of them a snapshot of the
+/// database shows; `position` orders those of one difference between two snapshots.
+pub(super) fn create_events(tables: &Tables) -> Vec<String> {
+    let columns = columns::stored_definitions(|kind| sql_type(kind).to_owned(), "");
+    let (event, stream, snapshot) = (tables.event(), tables.event_stream(), tables.snapshot());
+    let sequence = tables.positions();
+    let next = next(&sequence);
+    let mut statements = vec![
+        format!("CREATE SEQUENCE IF NOT EXISTS {sequence} AS bigint CACHE 1"),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {event} (
+    position bigint NOT NULL DEFAULT {next},
+    transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    {columns},
+    {} (aggregate_type, aggregate_id, sequence)
+)",
+            primary_key(event)
+        ),
+        format!("ALTER TABLE {event} ALTER COLUMN position SET DEFAULT {next}"),
+        format!("ALTER SEQUENCE {sequence} OWNED BY {event}.position"),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {stream} (
+    aggregate_type text NOT NULL,
+    aggregate_id text NOT NULL,
+    sequence bigint NOT NULL,
+    {} (aggregate_type, aggregate_id)
+) WITH (fillfactor = 70)",
+            primary_key(stream)
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {snapshot} (
+    aggregate_type text NOT NULL,
+    aggregate_id text NOT NULL,
+    fingerprint bigint NOT NULL,
+    sequence bigint NOT NULL,
+    taken_at timestamptz NOT NULL,
+    state bytea NOT NULL,
+    {} (aggregate_type, aggregate_id, fingerprint)
+)",
+            primary_key(snapshot)
+        ),
+    ];
+    statements.extend(
+        indexes::of_events(tables, &["position", "transaction"])
+            .iter()
+            .map(indexes::Index::create_if_missing),
+    );
+    statements.push(raise_positions(tables, &[event]));
+    statements
+}
+
 /// The function answers NULL where a cast would fail the whole query.
 fn status_view(tables: &Tables) -> Vec<String> {
-    let as_json = tables.named("as_json");
+    let as_json = tables.as_json();
     let columns = columns::in_status(
         |id| format!("{id}::text"),
         |bytes| format!("{as_json}({bytes})"),

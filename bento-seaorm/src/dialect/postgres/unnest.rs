@@ -23,10 +23,18 @@ const NO_INT: i32 = -1;
 
 /// The statement that writes these entries in their order.
 pub(super) fn insert(tables: &Tables, entries: Vec<OutboxEntry>, end: &str) -> Statement {
-    Statement::from_sql_and_values(DbBackend::Postgres, sql(tables) + end, values(entries))
+    let sql = format!(
+        "INSERT INTO {} (shard, {}) {} ORDER BY u.nth{end}",
+        tables.outbox(),
+        columns::list(),
+        select(""),
+    );
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values(entries))
 }
 
-fn sql(tables: &Tables) -> String {
+/// The rows of the outbox that [`values`] make. `more` is read beside their columns; `u.nth` is the
+/// place of a row.
+pub(super) fn select(more: &str) -> String {
     let (mut select, mut arrays) = (String::new(), String::new());
     let mut shared = PARAMETERS;
     let mut add = |nth: usize, of_array: String, kind: Kind, may_be_shared: bool| {
@@ -46,10 +54,8 @@ fn sql(tables: &Tables) -> String {
         add(nth, of_array(column), column.kind, column.is_same.is_some());
     }
     format!(
-        "INSERT INTO {} (shard, {columns}) SELECT {select} FROM unnest({arrays}) WITH ORDINALITY \
-         AS u (shard, {columns}, nth) ORDER BY u.nth",
-        tables.outbox(),
-        columns = columns::list(),
+        "SELECT {select}{more} FROM unnest({arrays}) WITH ORDINALITY AS u (shard, {}, nth)",
+        columns::list(),
     )
 }
 
@@ -66,7 +72,7 @@ fn of_array(column: &Column) -> String {
 }
 
 /// One array for each column, then one value for each that may be shared.
-fn values(mut entries: Vec<OutboxEntry>) -> Vec<Value> {
+pub(super) fn values(mut entries: Vec<OutboxEntry>) -> Vec<Value> {
     let mut arrays = Vec::with_capacity(2 * PARAMETERS);
     let mut shared = Vec::with_capacity(PARAMETERS);
     let mut add = |entries: &mut [OutboxEntry], column: Sent<'_>| {

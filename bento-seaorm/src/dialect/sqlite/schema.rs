@@ -14,7 +14,7 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
         dead_letter(tables),
         discarded_letter(tables),
         published(tables),
-        handled_event(tables),
+        of_one_side(tables),
     ];
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
@@ -39,13 +39,59 @@ fn raise_positions(tables: &Tables) -> [String; 2] {
     ]
 }
 
-fn event_columns() -> String {
-    let sql_type = |kind| match kind {
+fn sql_type(kind: Kind) -> String {
+    let name = match kind {
         Kind::Int | Kind::BigInt => "INTEGER",
         Kind::Uuid | Kind::Bytes => "BLOB",
         Kind::Text(_) | Kind::Time => "TEXT",
     };
-    columns::definitions(|kind| sql_type(kind).to_owned(), "")
+    name.to_owned()
+}
+
+fn event_columns() -> String {
+    columns::definitions(sql_type, "")
+}
+
+/// The event store. One transaction at a time writes, so positions are in the order of the commits.
+pub(super) fn create_events(tables: &Tables) -> Vec<String> {
+    let columns = columns::stored_definitions(sql_type, "");
+    let mut statements = vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    {columns},
+    UNIQUE (aggregate_type, aggregate_id, sequence)
+)",
+            tables.event()
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (
+    aggregate_type TEXT NOT NULL,
+    aggregate_id TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (aggregate_type, aggregate_id)
+)",
+            tables.event_stream()
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (
+    aggregate_type TEXT NOT NULL,
+    aggregate_id TEXT NOT NULL,
+    fingerprint INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    taken_at TEXT NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (aggregate_type, aggregate_id, fingerprint)
+)",
+            tables.snapshot()
+        ),
+    ];
+    statements.extend(
+        indexes::of_events(tables, &[])
+            .iter()
+            .map(indexes::Index::create_if_missing),
+    );
+    statements
 }
 
 /// AUTOINCREMENT never hands out a position twice, not even after the rows above it are gone.
@@ -185,7 +231,8 @@ fn relay_tables(tables: &Tables) -> [String; 5] {
     lanes INTEGER NOT NULL,
     hash TEXT NOT NULL,
     application TEXT,
-    prune_after TEXT
+    prune_after TEXT,
+    publishes BOOLEAN NOT NULL DEFAULT FALSE
 )"
         ),
         format!(
@@ -200,6 +247,31 @@ fn relay_tables(tables: &Tables) -> [String; 5] {
     ]
 }
 
+/// The table that only one direction has.
+fn of_one_side(tables: &Tables) -> String {
+    if tables.is_inbox() {
+        source(tables)
+    } else {
+        handled_event(tables)
+    }
+}
+
+/// The sources of messages, with their leases and the places up to which they are stored.
+fn source(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+    name TEXT NOT NULL PRIMARY KEY,
+    owner BLOB,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    expires_at TEXT,
+    incarnation TEXT,
+    place TEXT,
+    stored_at TEXT
+)",
+        tables.source()
+    )
+}
+
 /// The events that handlers have handled.
 fn handled_event(tables: &Tables) -> String {
     format!(
@@ -207,6 +279,7 @@ fn handled_event(tables: &Tables) -> String {
     handler TEXT NOT NULL,
     event_id BLOB NOT NULL,
     outcome TEXT NOT NULL,
+    generation INTEGER NOT NULL DEFAULT 0,
     handled_at TEXT NOT NULL,
     PRIMARY KEY (handler, event_id)
 )",
@@ -222,7 +295,11 @@ fn handler(tables: &Tables) -> String {
     takes TEXT NOT NULL,
     ordered INTEGER NOT NULL,
     starts_after INTEGER NOT NULL,
-    recorded_at TEXT NOT NULL
+    starts_at TEXT,
+    recorded_at TEXT NOT NULL,
+    paused_at TEXT,
+    pause_reason TEXT,
+    pause_actor TEXT
 )",
         tables.handler()
     )

@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use crate::dialect::{Sql, binds};
 use crate::outbox::meta;
 use crate::relay_store::errors::{StoreFailure, sharding_error};
-use crate::relay_store::{OutboxStore, store_error};
+use crate::relay_store::{OutboxStore, publishing, store_error};
 
 /// The number of shards that one statement records.
 const SHARDS_PER_STATEMENT: usize = 1000;
@@ -37,14 +37,16 @@ pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
 }
 
 /// Reads the record once more: a sharding that has changed is refused, one that is gone is recorded
-/// again. Returns the shards outside of the sharding that hold events.
+/// again, and so is that relays publish. Returns the shards outside of the sharding that hold
+/// events.
 pub(super) async fn look(
     store: &OutboxStore,
     sharding: Sharding,
+    publishes: bool,
 ) -> Result<Vec<ShardId>, StoreFailure> {
     let select = format!(
-        "SELECT {}, (SELECT MAX(shard) FROM {{outbox}}), (SELECT MAX(shard) FROM {{held}}) \
-         FROM {{meta}} WHERE id = 1",
+        "SELECT {}, (SELECT MAX(shard) FROM {{outbox}}), (SELECT MAX(shard) FROM {{held}}), \
+         publishes FROM {{meta}} WHERE id = 1",
         meta::COLUMNS
     );
     let select = Sql::new(store.dialect()?, &store.tables, &select, []);
@@ -62,6 +64,7 @@ pub(super) async fn look(
         meta::read_or_record(&store.db, &store.tables, &expected)
             .await
             .map_err(sharding_error)?;
+        publishing::check(store, false, publishes).await?;
         return Ok(Vec::new());
     };
     let recorded = meta::recorded_at(&row, &store.tables).map_err(sharding_error)?;
@@ -70,6 +73,7 @@ pub(super) async fn look(
         ..store.expected.clone()
     };
     expected.check(&recorded).map_err(sharding_error)?;
+    publishing::check(store, row.try_get_by_index(6)?, publishes).await?;
     let last = |column| row.try_get_by_index::<Option<ShardId>>(column);
     if last(4)?
         .max(last(5)?)

@@ -37,11 +37,10 @@ pub(crate) fn lanes_of(stored: &str) -> Vec<u16> {
         .collect()
 }
 
-/// A relay's part of the shards it serves, for relays in the order of their ids. In a lane that
-/// complete relays serve, the others have no part. What does not
-/// divide goes to the first relays of each lane, and each lane begins with another relay, so that
-/// it is not always the same one.
-pub(super) fn fair_share(alive: &[Alive], relay: RelayId, sharding: Sharding) -> usize {
+/// A relay's part of the shards of each lane, for relays in the order of their ids. In a lane that
+/// complete relays serve, the others have no part. What does not divide goes to the first relays of
+/// each lane, and each lane begins with another relay, so that it is not always the same one.
+pub(super) fn fair_shares(alive: &[Alive], relay: RelayId, sharding: Sharding) -> Vec<usize> {
     let shards = usize::from(sharding.shards.get());
     let in_lane = |lane: u16| {
         let in_lane = || alive.iter().filter(|relay| relay.serves(lane));
@@ -57,7 +56,7 @@ pub(super) fn fair_share(alive: &[Alive], relay: RelayId, sharding: Sharding) ->
             (rank + serving.len() - usize::from(lane) * remainder % serving.len()) % serving.len();
         shards / serving.len() + usize::from(turned < remainder)
     };
-    (0..sharding.lanes.get()).map(in_lane).sum()
+    (0..sharding.lanes.get()).map(in_lane).collect()
 }
 
 #[cfg(test)]
@@ -82,7 +81,7 @@ mod tests {
         };
         relays
             .iter()
-            .map(|relay| fair_share(relays, relay.id, sharding))
+            .map(|relay| fair_shares(relays, relay.id, sharding).iter().sum())
             .collect()
     }
 

@@ -244,6 +244,6 @@ impl Settling<'_> {
 
 /// Replaces NULs: PostgreSQL refuses them in text, and a message that cannot be stored would keep
 /// its row from being settled for ever.
-pub(in super::super) fn storable(text: &str) -> String {
+pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

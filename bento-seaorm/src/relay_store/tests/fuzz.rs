@@ -19,10 +19,11 @@ const ROUNDS: u64 = 25;
 const CALLS: usize = 40;
 
 /// The columns of an event in every table, without those that say which rows belong together.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "event_id",
     "event_type",
     "schema_version",
+    "kind",
     "sequence",
     "tenant_id",
     "topic",

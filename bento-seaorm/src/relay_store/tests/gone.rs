@@ -90,7 +90,10 @@ async fn a_relay_goes_on_after_its_tables_were_cleared() {
             running.execute([format!("DELETE FROM {table}")]).await;
             running.publishes(table).await;
         }
-        let delete = tables.all().map(|table| format!("DELETE FROM {table}"));
+        let delete = tables
+            .all()
+            .into_iter()
+            .map(|table| format!("DELETE FROM {table}"));
         running.execute(delete).await;
         running.publishes("everything was deleted").await;
         let truncate = |table: &str| match db.get_database_backend() {
@@ -98,7 +101,9 @@ async fn a_relay_goes_on_after_its_tables_were_cleared() {
             DbBackend::MySql => format!("TRUNCATE TABLE {table}"),
             _ => format!("DELETE FROM {table}"),
         };
-        running.execute(tables.all().map(truncate)).await;
+        running
+            .execute(tables.all().into_iter().map(truncate))
+            .await;
         running.publishes("everything was truncated").await;
         running.relay.stop().await.unwrap();
     })
@@ -243,6 +248,7 @@ async fn a_row_that_is_made_again_has_an_epoch_that_it_never_had() {
             ttl,
             lanes: None,
             claim: true,
+            publishes: true,
             handlers: Vec::new(),
             idle: Vec::new(),
         };
@@ -286,6 +292,7 @@ async fn relays_and_operators_refuse_an_outbox_of_another_application() {
             ttl: Duration::from_secs(600),
             lanes: None,
             claim: true,
+            publishes: true,
             handlers: Vec::new(),
             idle: Vec::new(),
         };

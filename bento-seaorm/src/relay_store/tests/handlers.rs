@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bento_relay::handler_control::HandlerControl;
 use bento_relay::publish::HandlerRoute;
 use bento_relay::store::{Heartbeat, RelayId, RelayStore, ServedHandler, StoreError};
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
@@ -54,6 +55,7 @@ async fn handlers_are_recorded_again_when_the_tables_are_back() {
             ttl: Duration::from_secs(600),
             lanes: None,
             claim: true,
+            publishes: true,
             handlers: routes.iter().map(ServedHandler::from).collect(),
             idle: Vec::new(),
         };

@@ -17,6 +17,7 @@ fn beat(relay: RelayId, ttl: Duration) -> Heartbeat {
         ttl,
         lanes: None,
         claim: true,
+        publishes: true,
         handlers: Vec::new(),
         idle: Vec::new(),
     }

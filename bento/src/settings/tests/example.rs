@@ -10,17 +10,22 @@ fn read_example(text: &str) -> Result<Settings, ConfigError> {
         .build()
 }
 
-/// Without the sections of publishers that this build does not have.
+const WHOLE: &str = include_str!("../../../../docs/bento.example.toml");
+
+/// Without the sections that this build does not have.
 fn example() -> String {
-    let text = include_str!("../../../../docs/bento.example.toml");
     let mut is_kept = true;
     let mut kept = String::new();
-    for line in text.lines() {
+    for line in WHOLE.lines() {
         if line.starts_with('[') {
             let is_off = |(kind, is_on): &(&str, bool)| {
-                !is_on && line.starts_with(&format!("[publishers.{kind}"))
+                let of_kind = ["publishers", "sources"].map(|of| format!("[{of}.{kind}"));
+                !is_on && of_kind.iter().any(|header| line.starts_with(header))
             };
-            is_kept = !WITH_FEATURE.iter().any(is_off);
+            let of_handlers = ["[handlers", "[consumer", "[sources"];
+            let has_handlers = cfg!(feature = "handlers")
+                || !of_handlers.iter().any(|header| line.starts_with(header));
+            is_kept = has_handlers && !WITH_FEATURE.iter().any(is_off);
         }
         if is_kept {
             kept += line;
@@ -36,9 +41,18 @@ fn it_shows_the_defaults() {
     let settings = read_example(&example()).unwrap();
     let expected = Settings {
         publishers: settings.publishers.clone(),
+        #[cfg(feature = "handlers")]
+        handlers: BTreeMap::from([("stock.reserve".to_owned(), HandlerSettings::default())]),
+        #[cfg(feature = "handlers")]
+        sources: settings.sources.clone(),
         ..Settings::default()
     };
     assert_eq!(settings, expected);
+    #[cfg(feature = "handlers")]
+    for (name, source) in &settings.sources {
+        let default = read(&format!("[sources.{name}]")).unwrap();
+        assert_eq!(*source, default.sources[name]);
+    }
     for (name, publisher) in settings.publishers {
         assert_eq!(
             publisher,
@@ -96,7 +110,7 @@ fn it_shows_every_key() {
                     || line.contains(&format!("`{key} = "))
                     || line.contains(&format!("`{key}`"))
             });
-            let has_section = lines.iter().any(|line| {
+            let has_section = WHOLE.lines().any(|line| {
                 line.starts_with(&format!("[{path}")) || line.starts_with(&format!("#{path}."))
             });
             assert!(is_shown || has_section, "`{path}` is not shown");

@@ -27,7 +27,7 @@ fromat = "text"
         ],
         expect![[r#"
             bento.toml:1: unknown key `publishr`; did you mean `publisher`?
-            bento.toml:2: unknown key `retries`; the keys are `application`, `publisher`, `relay`, `router`, `publishers`
+            bento.toml:2: unknown key `retries`; the keys are `application`, `publisher`, `relay`, `router`, `publishers`, `handlers`, `consumer`, `sources`
             bento.toml:5: unknown key `relay.bathc`; did you mean `relay.batch`?
             bento.toml:6: unknown key `relay.timeout`; the keys are `batch`, `batch_bytes`, `workers`, `turn`, `retry`, `circuit`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `unroutable_after`, `retention`, `lanes`
             bento.toml:9: unknown key `relay.retry.transient.max_attempt`; did you mean `relay.retry.transient.max_attempts`?
@@ -152,7 +152,20 @@ fn a_kind_that_is_not_built_in_names_its_feature() {
         "publisher = \"nats\"\n[publishers.nats]\nprefix = \"shop\"",
         &[],
         expect![
-            "bento.toml:2: `publishers.nats` needs the cargo feature `nats` of `bento-brokers`, \
+            "bento.toml:2: `publishers.nats` needs the cargo feature `nats` of `bento-events`, \
+             without which this program was built"
+        ],
+    );
+}
+
+#[cfg(not(feature = "handlers"))]
+#[test]
+fn settings_of_handlers_that_are_not_built_in_name_the_feature() {
+    refuses(
+        "[relay]\n[handlers.stock.reserve]\ntimeout = \"20s\"",
+        &[],
+        expect![
+            "bento.toml:2: `handlers` needs the cargo feature `handlers` of `bento-events`, \
              without which this program was built"
         ],
     );

@@ -90,7 +90,14 @@ proptest! {
         value in "\\PC{0,12}",
     ) {
         let _ = read(&toml);
-        let sections = ["", "RELAY__", "PUBLISHERS__NATS__", "RELAY__RETRY__"];
+        let sections = [
+            "",
+            "RELAY__",
+            "PUBLISHERS__NATS__",
+            "RELAY__RETRY__",
+            "HANDLERS__",
+            "HANDLERS__STOCK__RESERVE__",
+        ];
         for section in sections {
             let variable = (format!("BENTO_{section}{name}"), value.clone());
             let _ = Settings::builder().vars([variable]).build();

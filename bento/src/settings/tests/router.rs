@@ -124,7 +124,7 @@ fn rules_can_be_in_a_file_beside_the_one_that_names_it() {
     let shown = |error: ConfigError| error.to_string().replace(folder.to_str().unwrap(), "…");
     expect![[r#"
         …/routes.toml:11: `rules[0]`: `to` is missing
-        …/routes.toml:13: `rules[0].too`: unknown key `too`: the keys are `name`, `events`, `when`, `to`, `strategy`, `transform`, `sample`, `delay`, `keeps_order`, `expires_after`, `retry`, `head_of_line`, `fallback`, `stop`, `copy`; did you mean `to`?"#]].assert_eq(&shown(load().unwrap_err()));
+        …/routes.toml:13: `rules[0].too`: unknown key `too`: the keys are `name`, `events`, `kind`, `when`, `to`, `strategy`, `transform`, `sample`, `delay`, `keeps_order`, `expires_after`, `retry`, `head_of_line`, `fallback`, `stop`, `copy`; did you mean `to`?"#]].assert_eq(&shown(load().unwrap_err()));
     write("routes.toml", "version = ");
     expect!["…/routes.toml:1: string values must be quoted, expected literal string"]
         .assert_eq(&shown(load().unwrap_err()));

@@ -1,21 +1,29 @@
-//! A shop of its own for each test: another database, a broker in memory, a port that was free.
+//! A shop and a stock of their own for each test: other databases, a broker in memory, a port that
+//! was free.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::Deref;
+use std::time::Duration;
 
-use bento::publish::{Delivery, MemoryPublisher};
+use bento::publish::{Delivery, MemoryPublisher, Publishers};
+use bento::source::MemorySource;
 use bento::{OutboxStore, Relay};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::Value;
-use shop::config::TemporaryFile;
+use shop::config::{self, TemporaryFile};
 use shop::service::Shop;
+use shop::stock::Stock;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
+
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes a test of each rule on SQLite, and on PostgreSQL where `BENTO_TEST_POSTGRES_URL` says that
 /// there is one.
@@ -31,12 +39,21 @@ macro_rules! on_each_back_end {
     };
 }
 
-/// A shop with a broker in memory.
+/// A shop and a stock with a broker in memory between them.
 #[derive(Debug)]
 pub struct TestShop {
-    pub broker: MemoryPublisher,
-    pub database_url: String,
+    /// The domain events of the shop.
+    pub console: MemoryPublisher,
+    pub databases: Databases,
     served: Served,
+    stock: Stock,
+}
+
+/// The databases of the two.
+#[derive(Clone, Debug)]
+pub struct Databases {
+    pub shop: String,
+    pub stock: String,
 }
 
 impl Deref for TestShop {
@@ -47,13 +64,27 @@ impl Deref for TestShop {
     }
 }
 
+/// A client of a shop.
+#[derive(Debug)]
+pub struct Customer {
+    address: String,
+    client: Client,
+}
+
 /// A shop that serves.
 #[derive(Debug)]
 pub struct Served {
-    address: String,
-    client: Client,
+    customer: Customer,
     stop: oneshot::Sender<()>,
     server: JoinHandle<shop::Result>,
+}
+
+impl Deref for Served {
+    type Target = Customer;
+
+    fn deref(&self) -> &Customer {
+        &self.customer
+    }
 }
 
 /// The answer to a request.
@@ -83,8 +114,12 @@ impl Answer {
 }
 
 pub async fn on_sqlite<F: Future<Output = ()>>(test: impl FnOnce(TestShop) -> F) {
-    let file = TemporaryFile::new();
-    test(TestShop::open(file.url(), MemoryPublisher::new()).await).await;
+    let (shop, stock) = (TemporaryFile::new(), TemporaryFile::new());
+    let databases = Databases {
+        shop: shop.url(),
+        stock: stock.url(),
+    };
+    test(TestShop::open(databases, MemoryPublisher::new()).await).await;
 }
 
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
@@ -96,22 +131,27 @@ where
         eprintln!("skipped: BENTO_TEST_POSTGRES_URL is not set");
         return;
     };
-    let name = format!("shop_test_{}", Uuid::now_v7().simple());
     let admin = connect(&server).await;
-    admin
-        .execute_unprepared(&format!("CREATE DATABASE {name}"))
-        .await
-        .expect("the right to create databases");
     let (address, _) = server
         .rsplit_once('/')
         .expect("the URL names a database or ends with `/`");
-    // In a task, so that the database is dropped also when the test fails.
-    let shop = TestShop::open(format!("{address}/{name}"), MemoryPublisher::new()).await;
+    let names = ["shop", "stock"].map(|of| format!("{of}_test_{}", Uuid::now_v7().simple()));
+    for name in &names {
+        let create = format!("CREATE DATABASE {name}");
+        let created = admin.execute_unprepared(&create).await;
+        created.expect("the right to create databases");
+    }
+    let [shop, stock] = names.each_ref().map(|name| format!("{address}/{name}"));
+    // In a task, so that the databases are dropped also when the test fails.
+    let shop = TestShop::open(Databases { shop, stock }, MemoryPublisher::new()).await;
     let outcome = tokio::spawn(test(shop)).await;
-    admin
-        .execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)"))
-        .await
-        .expect("it was created");
+    for name in &names {
+        let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+        admin
+            .execute_unprepared(&drop)
+            .await
+            .expect("it was created");
+    }
     outcome.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()));
 }
 
@@ -120,20 +160,23 @@ pub async fn connect(url: &str) -> DatabaseConnection {
 }
 
 impl TestShop {
-    pub async fn open(database_url: String, broker: MemoryPublisher) -> Self {
-        let shop = Shop::with_publisher(&database_url, broker.clone())
-            .await
-            .expect("the shop opens");
+    pub async fn open(databases: Databases, console: MemoryPublisher) -> Self {
+        let memory = MemorySource::default();
+        let settings = config::stock().unwrap().build().unwrap();
+        let stock = Stock::open(&databases.stock, &settings, &memory).await;
+        let settings = config::shop().unwrap().build().unwrap();
+        let shop = Shop::with_console(&databases.shop, &settings, &memory, console.clone()).await;
         Self {
-            broker,
-            database_url,
-            served: Served::serve(shop).await,
+            console,
+            databases,
+            served: Served::serve(shop.expect("the shop opens")).await,
+            stock: stock.expect("the stock opens"),
         }
     }
 
     /// Changes what the shop does not let a client change.
     pub async fn sql(&self, statement: &str) {
-        connect(&self.database_url)
+        connect(&self.databases.shop)
             .await
             .execute_unprepared(statement)
             .await
@@ -142,31 +185,54 @@ impl TestShop {
 
     pub async fn stop(self) {
         self.served.stop().await;
+        self.stock.close().await.expect("the stock closes in order");
     }
 
-    /// Stops the shop, publishes what is left, and returns all that was ever published.
+    /// Stops the shop, publishes what is left, and returns all that ever came to the console.
     pub async fn finish(self) -> Vec<Delivery> {
-        let (broker, url) = (self.broker.clone(), self.database_url.clone());
+        let (console, url) = (self.console.clone(), self.databases.shop.clone());
         self.stop().await;
-        let rest = Relay::builder(OutboxStore::new(connect(&url).await), broker.clone());
+        let publishers = Publishers::new()
+            .with("console", console.clone())
+            .with("memory", MemorySource::default());
+        let settings = config::shop().unwrap().build().unwrap();
+        let rest = Relay::builder(OutboxStore::new(connect(&url).await), publishers)
+            .router(settings.router().unwrap());
         rest.run_until_empty()
             .await
             .expect("the outbox can be read");
-        broker.published()
+        console.published()
     }
 }
 
 impl Served {
     pub async fn serve(shop: Shop) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(shop.serve(listener, async { drop(stopped.await) }));
         Self {
-            address,
-            client: client(),
+            customer: Customer::of(address),
             stop,
             server,
+        }
+    }
+
+    /// Stops the shop as an orchestrator does.
+    pub async fn stop(self) {
+        self.stop.send(()).expect("it is waited for");
+        self.server
+            .await
+            .expect("no panic")
+            .expect("the shop closes in order");
+    }
+}
+
+impl Customer {
+    pub fn of(address: SocketAddr) -> Self {
+        Self {
+            address: format!("http://{address}"),
+            client: client(),
         }
     }
 
@@ -206,18 +272,43 @@ impl Served {
 
     /// Places an order for two packets of tea, and returns its id.
     pub async fn place(&self) -> String {
-        let placed = self.post("/orders", tea(2)).await;
+        self.place_for(2).await
+    }
+
+    /// Places an order for this number of packets of tea, and returns its id.
+    pub async fn place_for(&self, quantity: i32) -> String {
+        let placed = self.post("/orders", tea(quantity)).await;
         assert_eq!(placed.status, StatusCode::CREATED, "{placed:?}");
         placed.json()["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Stops the shop as an orchestrator does.
-    pub async fn stop(self) {
-        self.stop.send(()).expect("it is waited for");
-        self.server
+    /// Confirms an order, and waits for the answer of the stock.
+    pub async fn confirm(&self, id: &str) -> String {
+        let confirmed = self
+            .post(format!("/orders/{id}/confirm"), Value::Null)
+            .await;
+        assert_eq!(confirmed.status, StatusCode::OK, "{confirmed:?}");
+        self.answered(id).await
+    }
+
+    /// The status of an order, when it waits for no answer of the stock any more.
+    pub async fn answered(&self, id: &str) -> String {
+        let answered = async {
+            loop {
+                match self.status(id).await {
+                    status if status == "confirmed" => sleep(Duration::from_millis(20)).await,
+                    status => break status,
+                }
+            }
+        };
+        timeout(PATIENCE, answered)
             .await
-            .expect("no panic")
-            .expect("the shop closes in order");
+            .expect("the stock answers")
+    }
+
+    pub async fn status(&self, id: &str) -> String {
+        let order = self.get(format!("/orders/{id}")).await.json();
+        order["status"].as_str().expect("an order").to_owned()
     }
 }
 

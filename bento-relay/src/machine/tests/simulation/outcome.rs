@@ -11,7 +11,7 @@ impl Simulation {
 
     /// Everything recovers, and the outbox empties.
     pub(super) fn recover(&mut self) {
-        if let Some(staged) = self.staged.take() {
+        if let Some((_, staged)) = self.staged.take() {
             staged.commit();
         }
         self.world = Self::world();
@@ -36,6 +36,10 @@ impl Simulation {
             self.pass(TTL);
             if now(self.store.counts()).unwrap() == Default::default() {
                 return;
+            }
+            if owner != 0 && self.waits_for_new_alone() {
+                self.pass(TTL * 2);
+                self.claim(0);
             }
         }
         panic!(
@@ -70,10 +74,13 @@ impl Simulation {
                 ("alone", "alone"),
                 ("loose", "loose"),
                 ("later", "later"),
+                (KEEN, KEEN),
             ];
+            let new = self.record.wants(event).then_some((NEW, NEW));
             lost.extend(
                 wanted
                     .into_iter()
+                    .chain(new)
                     .filter(|(to, route)| !has(event, to, route))
                     .map(|(to, _)| (event, to)),
             );

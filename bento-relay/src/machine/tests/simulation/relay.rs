@@ -4,9 +4,9 @@ use bento_core::id::EventId;
 
 use super::super::plan::{Plan, all, plan, to};
 use super::super::*;
-use super::DELAY;
+use super::{DELAY, handlers};
 use crate::route::HeadOfLine;
-use crate::store::{Lease, RelayId};
+use crate::store::{Lease, RelayId, ServedHandler};
 
 /// Every event to all or nothing of two, to one that holds, to one that continues, to one later,
 /// and to one with a fallback.
@@ -38,6 +38,8 @@ fn everywhere() -> Plan {
 pub(super) struct Relay {
     pub(super) id: RelayId,
     pub(super) lease: Option<Lease>,
+    /// The handlers that it has.
+    pub(super) serves: &'static [&'static str],
     pub(super) machine: Machine<Plan>,
     pub(super) in_batch: bool,
     /// Waves that are on their way, with their answers.
@@ -57,22 +59,30 @@ pub(super) struct Out {
 }
 
 impl Relay {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(serves: &'static [&'static str]) -> Self {
         Self {
             id: RelayId::new(),
             lease: None,
-            machine: Self::machine(),
+            serves,
+            machine: Self::machine(serves),
             in_batch: false,
             out: Vec::new(),
             late: Vec::new(),
         }
     }
 
-    fn machine() -> Machine<Plan> {
+    /// The handlers that it has, as a heartbeat says it.
+    pub(super) fn served(&self) -> Vec<ServedHandler> {
+        let routes = self.serves.iter().map(|name| handlers::route(name));
+        routes.map(|route| ServedHandler::from(&route)).collect()
+    }
+
+    fn machine(serves: &[&str]) -> Machine<Plan> {
         let retry = RetryPolicy {
             max_attempts: 3,
             ..RetryPolicy::default()
         };
-        Machine::new(everywhere(), retry.into(), 7)
+        let routes: Vec<_> = serves.iter().map(|name| handlers::route(name)).collect();
+        Machine::new(everywhere(), retry.into(), 7).serving(Arc::new(OwnHandlers::new(&routes)))
     }
 }

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::handlers::{KEEN, NEW};
+
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// A transaction commits an event of a stream.
@@ -31,6 +33,8 @@ pub(super) enum Step {
     TakeOver,
     /// Time passes.
     Wait,
+    /// The new handler is recorded.
+    Record,
     /// A destination goes away, may be tried, has no free slot, or is back.
     Turn(&'static str, u8),
     /// An operator pauses a tenant, or lets it go on.
@@ -42,7 +46,13 @@ pub(super) enum Step {
 
 pub(super) fn any_step() -> impl Strategy<Value = Step> {
     let step = (0..2_usize, any::<u8>(), any::<bool>(), any::<bool>());
-    let name = prop_oneof![Just("x"), Just("alone"), Just("prone")];
+    let name = prop_oneof![
+        Just("x"),
+        Just("alone"),
+        Just("prone"),
+        Just(KEEN),
+        Just(NEW)
+    ];
     prop_oneof![
         6 => (0..4_u8).prop_map(Step::Append),
         1 => (1..4_u8).prop_map(Step::Stage),
@@ -56,6 +66,7 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..2_usize, any::<bool>()).prop_map(|(relay, is_old)| Step::Age(relay, is_old)),
         1 => Just(Step::TakeOver),
         2 => Just(Step::Wait),
+        1 => Just(Step::Record),
         2 => (name, 0..4_u8).prop_map(|(name, turn)| Step::Turn(name, turn)),
         1 => any::<bool>().prop_map(Step::Pause),
         1 => Just(Step::Replay),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Shards;
 use super::owned::{Activity, Owned};
-use crate::store::Lease;
+use crate::store::{Lease, Surplus};
 
 /// The changes of a heartbeat.
 #[derive(Debug, Default)]
@@ -30,8 +30,22 @@ impl Shards {
         is_known
     }
 
-    /// Marks `surplus` shards for release, the idle ones first; the others are kept.
-    pub(in crate::relay::supervisor) fn retire(&mut self, surplus: usize) {
+    /// Marks the surplus of each lane for release, the idle shards first; the others are kept.
+    pub(in crate::relay::supervisor) fn retire(&mut self, surplus: &[Surplus]) {
+        let mut left: Vec<_> = surplus.iter().map(|lane| lane.shards).collect();
+        self.retire_where(|shard| {
+            let lane = surplus.iter().position(|lane| lane.lane.contains(&shard));
+            lane.is_some_and(|lane| {
+                let is_surplus = left[lane] > 0;
+                left[lane] = left[lane].saturating_sub(1);
+                is_surplus
+            })
+        });
+    }
+
+    /// Marks the shards for release for which this is true, asked in the order in which they are
+    /// best released.
+    fn retire_where(&mut self, mut is_surplus: impl FnMut(ShardId) -> bool) {
         let mut shards: Vec<_> = self.owned.values_mut().collect();
         shards.sort_by_key(|owned| match owned.activity {
             // The answers of late waves would be lost with the lease.
@@ -41,8 +55,9 @@ impl Shards {
             Activity::Running(_) => 2,
         });
         let mut resumed = Vec::new();
-        for (rank, owned) in shards.into_iter().enumerate() {
-            let was_retiring = std::mem::replace(&mut owned.is_retiring, rank < surplus);
+        for owned in shards {
+            let is_surplus = is_surplus(owned.lease.shard);
+            let was_retiring = std::mem::replace(&mut owned.is_retiring, is_surplus);
             if owned.is_retiring {
                 owned.tell_to_stop();
                 if matches!(owned.activity, Activity::Queued) && owned.heard.is_empty() {
@@ -115,7 +130,7 @@ impl Shards {
 
     /// Ends all work, except for recording the answers of late waves.
     pub(in crate::relay::supervisor) fn stop_all(&mut self) {
-        self.retire(self.owned.len());
+        self.retire_where(|_| true);
     }
 
     fn offered(&self) -> impl Iterator<Item = ShardId> {

@@ -12,7 +12,7 @@ use crate::publish::{Answering, Destination};
 use crate::relay::reply::Reply;
 use crate::retry::RetryPolicies;
 use crate::route::Router;
-use crate::store::{Advanced, OutboxRow, RelayId};
+use crate::store::{Advanced, OutboxRow, RelayId, Surplus};
 
 const OWNER: RelayId = RelayId(uuid::Uuid::nil());
 
@@ -42,6 +42,12 @@ fn start(shards: &mut Shards) -> Option<(ShardId, watch::Receiver<bool>)> {
     shards
         .start(shard, sender)
         .map(|task| (task.lease.shard, stop))
+}
+
+/// A surplus in the only lane.
+fn surplus(shards: usize) -> [Surplus; 1] {
+    let lane = 0..100;
+    [Surplus { lane, shards }]
 }
 
 #[test]
@@ -178,7 +184,7 @@ fn a_shard_is_offered_only_when_its_worker_is_done() {
     shards.queue_shard(1);
     let (_, first_stop) = start(&mut shards).unwrap();
     let (_, second_stop) = start(&mut shards).unwrap();
-    shards.retire(1);
+    shards.retire(&surplus(1));
     assert_eq!(
         u8::from(*first_stop.borrow()) + u8::from(*second_stop.borrow()),
         1,
@@ -210,22 +216,22 @@ fn a_shard_is_offered_only_when_its_worker_is_done() {
 #[test]
 fn an_offered_shard_that_is_kept_goes_on_with_its_events() {
     let (mut shards, leases) = holding(1);
-    shards.retire(1);
+    shards.retire(&surplus(1));
     assert_eq!(shards.offer(), [0]);
     shards.queue_shard(0);
     shards.renew(&leases, Instant::now());
-    shards.retire(0);
+    shards.retire(&surplus(0));
     assert!(start(&mut shards).is_some());
 }
 
 #[test]
 fn an_offer_whose_answer_never_came_is_taken_back() {
     let (mut shards, _) = holding(1);
-    shards.retire(1);
+    shards.retire(&surplus(1));
     shards.offer();
     shards.queue_shard(0);
     shards.keep_offered();
-    shards.retire(0);
+    shards.retire(&surplus(0));
     assert!(start(&mut shards).is_some());
 }
 
@@ -302,9 +308,9 @@ fn a_late_wave_queues_its_shard_once_its_worker_is_done() {
 fn a_shard_with_a_late_wave_is_released_last() {
     let (mut shards, leases) = holding(2);
     assert!(shards.keep_late(leases[0], vec![], 1));
-    shards.retire(1);
+    shards.retire(&surplus(1));
     assert_eq!(shards.offer(), [1], "the other one first");
-    shards.retire(2);
+    shards.retire(&surplus(2));
     assert!(shards.offer().is_empty(), "its answer is not there");
     shards.take_late(leases[0], late());
     assert!(!shards.has_retired());

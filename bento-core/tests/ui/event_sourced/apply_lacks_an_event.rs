@@ -1,0 +1,30 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "account.opened", version = 1)]
+#[derive(Debug)]
+pub struct AccountOpened {}
+
+#[domain_event(schema = "account.credited", version = 1)]
+#[derive(Debug)]
+pub struct AccountCredited {
+    pub cents: i64,
+}
+
+#[aggregate(event_sourced, events(AccountOpened, AccountCredited))]
+#[derive(Default)]
+pub struct Account {
+    id: u64,
+    #[aggregate(version)]
+    version: i64,
+    events: PendingEvents,
+}
+
+impl Account {
+    fn apply(&mut self, event: &AccountEvent) {
+        match event {
+            AccountEvent::AccountOpened(_) => {}
+        }
+    }
+}
+
+fn main() {}

@@ -1,0 +1,25 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "account.opened", version = 1)]
+#[derive(Debug)]
+pub struct AccountOpened {}
+
+pub struct Refused;
+
+#[aggregate(event_sourced, events(AccountOpened))]
+#[derive(Default)]
+pub struct Account {
+    id: u64,
+    #[aggregate(version)]
+    version: i64,
+    events: PendingEvents,
+}
+
+impl Account {
+    fn apply(&mut self, event: &AccountEvent) -> Result<(), Refused> {
+        let _ = event;
+        Ok(())
+    }
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "account.opened", version = 1)]
+#[derive(Debug)]
+pub struct AccountOpened {}
+
+#[aggregate(event_sourced, events(AccountOpened))]
+#[derive(Default)]
+pub struct Account<T> {
+    id: u64,
+    #[aggregate(version)]
+    version: i64,
+    balance: T,
+    events: PendingEvents,
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use bento_core::{PendingEvents, WireShape, aggregate, domain_event};
+use serde::{Deserialize, Serialize};
+
+#[domain_event(schema = "account.opened", version = 1)]
+#[derive(Debug)]
+pub struct AccountOpened {}
+
+#[aggregate(snapshots(every = 50), events(AccountOpened))]
+#[derive(Default, Serialize, Deserialize, WireShape)]
+pub struct Account {
+    id: u64,
+    #[aggregate(version)]
+    version: i64,
+    events: PendingEvents,
+}
+
+fn main() {}

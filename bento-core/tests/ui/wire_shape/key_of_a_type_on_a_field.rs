@@ -1,0 +1,9 @@
+use bento_core::WireShape;
+
+#[derive(WireShape)]
+pub struct Order {
+    #[shape(crate = bento_core)]
+    pub total: i64,
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+#![allow(unused)]
+
+use bento_core::domain_event;
+use bento_handlers::{HandleError, event_handler};
+use bento_seaorm::OutboxTransaction;
+
+#[domain_event(schema = "order.confirmed", version = 1)]
+#[derive(Debug)]
+pub struct OrderConfirmed {
+    pub order_id: u64,
+}
+
+#[event_handler(name = "stock.reserve", from = "2026-11-01")]
+async fn reserve(event: OrderConfirmed, tx: &OutboxTransaction) -> Result<(), HandleError> {
+    Ok(())
+}
+
+fn main() {}

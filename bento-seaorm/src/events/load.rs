@@ -1,0 +1,186 @@
+//! The events of one aggregate, as the aggregate is made of them.
+
+use bento_core::event_sourced::{Replay, Snapshots, StreamFault};
+use bento_core::{Aggregate, EventSourced, telemetry};
+use bento_relay::event_store::Moment;
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
+
+use super::snapshot::{self, Read, Restored, Tail};
+use crate::dialect::{self, Dialect, Sql, binds};
+use crate::error::Error;
+use crate::stream::StreamId;
+use crate::tables::Tables;
+
+/// The number of events that are read at once.
+const PAGE: u64 = 4_096;
+
+/// Makes an aggregate of its events, up to a moment if one is given. Returns `None` if it has none.
+///
+/// With snapshots it begins at the last one that it can read, unless the moment is a time. One that
+/// is missing too long or cannot be read is asked for: the next save keeps it.
+///
+/// # Errors
+/// [`Error::Stream`] if the events cannot be what they should; else what the database says.
+pub(crate) async fn load<A: EventSourced, C: ConnectionTrait>(
+    connection: &C,
+    tables: &Tables,
+    id: A::Id,
+    until: Option<Moment>,
+) -> Result<Option<A>, Error> {
+    let Some(stream) = StreamId::new(A::TYPE, A::key_of(&id)) else {
+        return Ok(None);
+    };
+    telemetry::count_by(telemetry::LOADS, "aggregate_type", A::TYPE, 1);
+    let load = Load {
+        connection,
+        dialect: dialect::of(connection.get_database_backend())?,
+        tables,
+        stream: &stream,
+        until,
+    };
+    match (A::SNAPSHOTS, until) {
+        (None, _) | (_, Some(Moment::Time(_))) => load.all(id).await,
+        (Some(snapshots), _) => load.by_snapshot(&snapshots, id).await,
+    }
+}
+
+/// A load of one aggregate.
+struct Load<'a, C> {
+    connection: &'a C,
+    dialect: &'static dyn Dialect,
+    tables: &'a Tables,
+    stream: &'a StreamId,
+    until: Option<Moment>,
+}
+
+impl<C: ConnectionTrait> Load<'_, C> {
+    async fn all<A: EventSourced>(&self, id: A::Id) -> Result<Option<A>, Error> {
+        self.behind(Replay::new(id)).await
+    }
+
+    async fn by_snapshot<A: EventSourced>(
+        &self,
+        snapshots: &Snapshots<A>,
+        id: A::Id,
+    ) -> Result<Option<A>, Error> {
+        let read = Read {
+            dialect: self.dialect,
+            tables: self.tables,
+            stream: self.stream,
+            fingerprint: snapshots.fingerprint(),
+            last: match self.until {
+                Some(Moment::Sequence(last)) => last,
+                _ => i64::MAX,
+            },
+            limit: PAGE,
+        };
+        let rows = self.query(read.select()).await?;
+        let tail = Tail::of(&rows)?;
+        let is_last = (tail.events.len() as u64) < PAGE;
+        let (from, mut replay) = match snapshot::restore(snapshots, id, &tail)? {
+            Restored::At(from, replay) => (from, replay),
+            Restored::Unusable(id) => {
+                let loaded = self.all(id).await?;
+                return Ok(loaded.map(|loaded| self.asking(loaded)));
+            }
+        };
+        for row in tail.behind(from) {
+            self.apply(&mut replay, row)?;
+        }
+        let loaded = match is_last {
+            true => self.finish(replay),
+            false => self.behind(replay).await,
+        };
+        let is_far = |loaded: &A| loaded.version() >= Some(from + snapshots.every());
+        Ok(loaded?.map(|loaded| match is_far(&loaded) {
+            true => self.asking(loaded),
+            false => loaded,
+        }))
+    }
+
+    /// The aggregate, whose next save is to keep a snapshot if this is its present state.
+    fn asking<A: Aggregate>(&self, mut loaded: A) -> A {
+        if self.until.is_none() {
+            loaded.pending_events_mut().ask_for_snapshot();
+        }
+        loaded
+    }
+
+    /// Applies all events behind those that were applied.
+    async fn behind<A: EventSourced>(&self, mut replay: Replay<A>) -> Result<Option<A>, Error> {
+        loop {
+            let rows = self.query(self.after(replay.sequence())).await?;
+            for row in &rows {
+                self.apply(&mut replay, row)?;
+            }
+            if (rows.len() as u64) < PAGE {
+                return self.finish(replay);
+            }
+        }
+    }
+
+    async fn query(&self, select: Statement) -> Result<Vec<QueryResult>, Error> {
+        let rows = self.connection.query_all_raw(select).await;
+        rows.map_err(|error| Error::from_statement(self.dialect.backend(), error))
+    }
+
+    /// The page of events behind this number.
+    fn after(&self, sequence: i64) -> Statement {
+        let StreamId {
+            aggregate_type,
+            aggregate_id,
+        } = self.stream;
+        let (aggregate_type, id) = (*aggregate_type, aggregate_id.as_str());
+        let select = Sql::new(
+            self.dialect,
+            self.tables,
+            "SELECT sequence, event_type, schema_version, payload FROM {events} \
+             WHERE aggregate_type = ? AND aggregate_id = ? AND sequence > ?",
+            binds![aggregate_type, id, sequence],
+        );
+        let select = match self.until {
+            None => select,
+            Some(Moment::Sequence(last)) => select.then(" AND sequence <= ?", binds![last]),
+            Some(Moment::Time(at)) => select.then(
+                " AND sequence <= (SELECT MAX(sequence) FROM {events} WHERE aggregate_type = ? \
+                 AND aggregate_id = ? AND occurred_at <= ?)",
+                binds![aggregate_type, id, self.dialect.time(at)],
+            ),
+        };
+        select
+            .then(" ORDER BY sequence LIMIT ?", binds![PAGE])
+            .build()
+    }
+
+    fn apply<A: EventSourced>(
+        &self,
+        replay: &mut Replay<A>,
+        row: &QueryResult,
+    ) -> Result<(), Error> {
+        let (sequence, event_type, version, payload) = read(row)?;
+        replay
+            .apply(sequence, &event_type, version, &payload)
+            .map_err(|fault| self.broken(fault))
+    }
+
+    fn finish<A: EventSourced>(&self, replay: Replay<A>) -> Result<Option<A>, Error> {
+        replay.finish().map_err(|fault| self.broken(fault))
+    }
+
+    fn broken(&self, fault: StreamFault) -> Error {
+        Error::Stream {
+            aggregate_type: self.stream.aggregate_type,
+            id: self.stream.aggregate_id.clone(),
+            fault: Box::new(fault),
+        }
+    }
+}
+
+fn read(row: &QueryResult) -> Result<(i64, String, u32, Vec<u8>), DbErr> {
+    Ok((
+        row.try_get_by_index(0)?,
+        row.try_get_by_index(1)?,
+        row.try_get_by_index::<i32>(2)?.cast_unsigned(),
+        row.try_get_by_index(3)?,
+    ))
+}

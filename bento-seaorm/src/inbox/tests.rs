@@ -1,0 +1,1 @@
+//! The inbox on every back end.
