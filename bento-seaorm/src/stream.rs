@@ -52,8 +52,10 @@ pub(crate) struct Difference<'a> {
     /// The earlier snapshot.
     pub(crate) seen: &'a str,
     /// The highest position that was read before.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for PostgreSQL"))]
     pub(crate) high: i64,
     /// The later snapshot; `None` for that of the query itself.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for PostgreSQL"))]
     pub(crate) target: Option<&'a str>,
 }
 
@@ -74,5 +76,6 @@ pub(crate) struct PageOf<'a> {
     /// The position behind which it begins.
     pub(crate) after: i64,
     pub(crate) limit: u64,
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for PostgreSQL"))]
     pub(crate) difference: Difference<'a>,
 }
