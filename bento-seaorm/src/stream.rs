@@ -52,10 +52,16 @@ pub(crate) struct Difference<'a> {
     /// The earlier snapshot.
     pub(crate) seen: &'a str,
     /// The highest position that was read before.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for PostgreSQL"))]
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "for PostgreSQL")
+    )]
     pub(crate) high: i64,
     /// The later snapshot; `None` for that of the query itself.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for PostgreSQL"))]
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "for PostgreSQL")
+    )]
     pub(crate) target: Option<&'a str>,
 }
 
@@ -76,6 +82,9 @@ pub(crate) struct PageOf<'a> {
     /// The position behind which it begins.
     pub(crate) after: i64,
     pub(crate) limit: u64,
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for PostgreSQL"))]
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "for PostgreSQL")
+    )]
     pub(crate) difference: Difference<'a>,
 }
