@@ -55,6 +55,8 @@ pub struct AggregateDescriptor {
     pub docs: &'static str,
     /// The events it raises.
     pub events: &'static [&'static EventDescriptor],
+    /// True if its events have a sequence: it has a version field.
+    pub numbers_events: bool,
 }
 
 /// The place where an event or an aggregate is declared.

@@ -204,7 +204,7 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
          }| quote!(#(#cfgs)* #private::descriptor_of::<Self, #path, #position>()),
     );
     let key = key(checked);
-    let version = version(checked);
+    let (version, numbers_events) = (version(checked), checked.version.is_some());
     let storage = event_sourced::storage(checked);
     let pending = pending(checked);
     quote! {
@@ -218,6 +218,7 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
                 declared: #declaration,
                 docs: #docs,
                 events: &[#(#events),*],
+                numbers_events: #numbers_events,
             };
             #version
             #storage

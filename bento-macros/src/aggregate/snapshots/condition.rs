@@ -75,6 +75,7 @@ const _: () = {
                 #[cfg(feature = "billing")]
                 ::bento_core::__private::descriptor_of::<Self, OrderPaid, 1usize>(),
             ],
+            numbers_events: true,
         };
         const IS_VERSIONED: ::bento_core::__private::bool = true;
         #[inline]

@@ -71,6 +71,7 @@ const _: () = {
             events: &[
                 ::bento_core::__private::descriptor_of::<Self, OrderCreated, 0usize>(),
             ],
+            numbers_events: false,
         };
         type Storage = ::bento_core::__private::storage::Row;
         #[inline]

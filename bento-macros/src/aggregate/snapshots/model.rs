@@ -71,6 +71,7 @@ const _: () = {
             },
             docs: "",
             events: &[framework::__private::descriptor_of::<Self, LineAdded, 0usize>()],
+            numbers_events: false,
         };
         type Storage = framework::__private::storage::Row;
         #[inline]

@@ -80,6 +80,7 @@ const _: () = {
                     1usize,
                 >(),
             ],
+            numbers_events: false,
         };
         type Storage = ::bento_core::__private::storage::Row;
         #[inline]

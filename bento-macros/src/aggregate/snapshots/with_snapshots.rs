@@ -86,6 +86,7 @@ const _: () = {
             events: &[
                 ::bento_core::__private::descriptor_of::<Self, AccountOpened, 0usize>(),
             ],
+            numbers_events: true,
         };
         const IS_VERSIONED: ::bento_core::__private::bool = true;
         #[inline]
