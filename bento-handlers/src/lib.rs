@@ -62,6 +62,7 @@ mod extract;
 mod handlers;
 mod input;
 mod key;
+mod projection;
 mod settings;
 mod state;
 pub mod telemetry;
@@ -70,7 +71,7 @@ pub mod telemetry;
 #[path = "private.rs"]
 pub mod __private;
 
-pub use bento_macros::event_handler;
+pub use bento_macros::{event_handler, projection};
 
 #[doc(no_inline)]
 pub use bento_relay::source;
@@ -88,6 +89,7 @@ pub use self::extract::{FromCall, State};
 pub use self::handlers::{Handler, Handlers};
 pub use self::input::HandlerInput;
 pub use self::key::IdempotencyKey;
+pub use self::projection::{Projection, ProjectionDescriptor, ProjectionRegistration};
 pub use self::settings::{HandlerSettings, SettingFault};
 pub use self::state::FromRef;
 pub use tokio_util::sync::CancellationToken;

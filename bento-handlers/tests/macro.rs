@@ -1,4 +1,5 @@
-//! The expansion of `#[event_handler]`: the descriptor, and the calls of the dispatcher.
+//! The expansions of `#[event_handler]`, whose functions the dispatcher calls, and of
+//! `#[projection]`: the descriptors, and the calls.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,6 +21,8 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, Statement};
 mod declared;
 #[path = "macro/hygiene.rs"]
 pub mod hygiene;
+#[path = "macro/projected.rs"]
+mod projected;
 
 /// The front door as another crate would export it.
 mod framework {

@@ -1,9 +1,10 @@
 //! `key = value`, `key(…)` and bare `key` in an attribute, with the key kept for the errors.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use syn::Token;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::{LitStr, Token, parenthesized};
 
 use crate::diagnostics::{Errors, list, near_match};
 
@@ -153,6 +154,42 @@ pub(crate) fn value<T: Parse>(key: &Ident, input: ParseStream, form: &str) -> sy
     input.parse().map_err(|_| wrong(span))
 }
 
+/// Parses the value behind `key =`, whose own error says what is wrong with it.
+pub(crate) fn value_saying_why<T: Parse>(
+    key: &Ident,
+    input: ParseStream,
+    form: &str,
+) -> syn::Result<T> {
+    let absent = || syn::Error::new(key.span(), format_args!("expected `{form}`"));
+    if !input.peek(Token![=]) {
+        return Err(absent());
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() {
+        return Err(absent());
+    }
+    input.parse()
+}
+
+/// Parses a text, or several in parentheses.
+pub(crate) fn texts(input: ParseStream, expected: &str) -> syn::Result<Vec<LitStr>> {
+    let wrong = |span| syn::Error::new(span, expected);
+    if !input.peek(syn::token::Paren) {
+        let text = input
+            .parse()
+            .map_err(|error: syn::Error| wrong(error.span()))?;
+        return Ok(vec![text]);
+    }
+    let list;
+    let parenthesis = parenthesized!(list in input);
+    let texts = Punctuated::<LitStr, Token![,]>::parse_terminated(&list)
+        .map_err(|error| wrong(error.span()))?;
+    if texts.is_empty() {
+        return Err(wrong(parenthesis.span.join()));
+    }
+    Ok(texts.into_iter().collect())
+}
+
 /// The tokens in the parentheses behind `key`.
 pub(crate) fn parenthesised(
     key: &Ident,
@@ -166,7 +203,7 @@ pub(crate) fn parenthesised(
         ));
     }
     let content;
-    syn::parenthesized!(content in input);
+    parenthesized!(content in input);
     content.parse()
 }
 

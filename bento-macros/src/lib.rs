@@ -1,14 +1,17 @@
-//! The macros of Bento: [`domain_event`], [`integration_event`], [`aggregate`], [`event_handler`]
-//! and the derives [`AggregateId`] and [`WireShape`].
+//! The macros of Bento: [`domain_event`], [`integration_event`], [`aggregate`], [`event_handler`],
+//! [`macro@projection`] and the derives [`AggregateId`] and [`WireShape`].
 //!
 //! Use them through `bento_core` in a crate with a domain model, or through `bento` in a service;
-//! handlers through `bento_handlers` or `bento`. An expansion finds them in the `Cargo.toml` of the
-//! package that is compiled, also under another name, unless `crate = path` names one.
+//! handlers and projections through `bento_handlers` or `bento`. An expansion finds them in the
+//! `Cargo.toml` of the package that is compiled, also under another name, unless `crate = path`
+//! names one.
 //!
 //! An expansion names the module `__private` of that crate and nothing else. It holds no logic: the
 //! functions that it calls are ordinary Rust in `bento_core` and `bento_handlers`.
 
 use proc_macro::TokenStream;
+
+use self::mistaken::{Meant, Mistaken};
 
 mod aggregate;
 mod aggregate_id;
@@ -22,6 +25,8 @@ mod integration_event;
 mod keyed;
 mod manifest;
 mod mistaken;
+mod patterns;
+mod projection;
 mod serde_attrs;
 #[cfg(test)]
 mod snapshot;
@@ -90,7 +95,7 @@ mod wire_shape;
 #[proc_macro_attribute]
 pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
     domain_event::domain_event(attribute.into(), item.into())
-        .unwrap_or_else(|mistaken| mistaken.expand(aggregate::aggregate))
+        .unwrap_or_else(as_meant)
         .into()
 }
 
@@ -285,7 +290,7 @@ pub fn integration_event(attribute: TokenStream, item: TokenStream) -> TokenStre
 #[proc_macro_attribute]
 pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
     aggregate::aggregate(attribute.into(), item.into())
-        .unwrap_or_else(|mistaken| mistaken.expand(domain_event::domain_event))
+        .unwrap_or_else(as_meant)
         .into()
 }
 
@@ -394,7 +399,15 @@ pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn event_handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
     event_handler::event_handler(attribute.into(), item.into())
-        .unwrap_or_else(|mistaken| mistaken.expand(domain_event::domain_event))
+        .unwrap_or_else(as_meant)
+        .into()
+}
+
+#[doc = include_str!("projection/reference.md")]
+#[proc_macro_attribute]
+pub fn projection(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    projection::projection(attribute.into(), item.into())
+        .unwrap_or_else(as_meant)
         .into()
 }
 
@@ -431,69 +444,18 @@ pub fn aggregate_id(input: TokenStream) -> TokenStream {
     aggregate_id::aggregate_id(input.into()).into()
 }
 
-/// Makes the JSON of a type known, as serde's derives read and write it: its *wire shape*.
-///
-/// ```
-/// use bento_core::WireShape;
-/// use bento_core::shape::Shape;
-/// # use bento_core::__private::serde;
-/// use serde::{Deserialize, Serialize};
-///
-/// # mod money {
-/// #     use bento_core::__private::serde::{Deserialize, Deserializer, Serializer};
-/// #     pub fn serialize<S: Serializer>(cents: &i64, s: S) -> Result<S::Ok, S::Error> {
-/// #         s.serialize_i64(*cents)
-/// #     }
-/// #     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<i64, D::Error> {
-/// #         i64::deserialize(d)
-/// #     }
-/// # }
-/// #[derive(Serialize, Deserialize, WireShape)]
-/// #[serde(tag = "state", rename_all = "snake_case")]
-/// # #[serde(crate = "bento_core::__private::serde")]
-/// enum Account {
-///     Open {
-///         #[serde(with = "money")]
-///         #[shape(opaque = "money")]
-///         balance: i64,
-///     },
-///     Closed,
-/// }
-///
-/// assert_eq!(
-///     Shape::of::<Account>().to_string(),
-///     "\
-/// one of, by state
-///   closed
-///   open: object
-///     balance: opaque \"money\"
-/// "
-/// );
-/// ```
-///
-/// The attributes of serde are read as serde reads them. Each field is of a type that has a shape.
-///
-/// # Keys
-///
-/// A type for which serde is told to write something else than the fields is told its shape too:
-///
-/// | attribute | meaning |
-/// |---|---|
-/// | `#[shape(as = Type)]` on a field | the field is written as a value of this type |
-/// | `#[shape(opaque = "decimal")]` on a field | the field is written in a form with this name; another form gets another name |
-/// | the same on a variant | its content is |
-/// | the same on the type | the whole type is |
-/// | `#[shape(crate = path)]` on the type | the path to `bento` or `bento_core`, if the package depends on neither |
-///
-/// They are needed beside `with`, `serialize_with` and `deserialize_with`, beside `from`,
-/// `try_from` and `into` that do not name one type, and for types that have no shape. They replace
-/// the shape that the field's own type has.
-///
-/// # What is refused
-///
-/// Unions; types that borrow; names that are written and not read. `#[aggregate]` stands above this
-/// derive, as above those of serde.
+#[doc = include_str!("wire_shape/reference.md")]
 #[proc_macro_derive(WireShape, attributes(shape))]
 pub fn wire_shape(input: TokenStream) -> TokenStream {
     wire_shape::wire_shape(input.into()).into()
+}
+
+/// The error, followed by the item under the attribute that was meant.
+fn as_meant(mistaken: Mistaken) -> proc_macro2::TokenStream {
+    match mistaken.meant {
+        Meant::Event => mistaken.expand(domain_event::domain_event),
+        Meant::Aggregate => mistaken.expand(aggregate::aggregate),
+        Meant::Handler => mistaken.expand(event_handler::event_handler),
+        Meant::Projection => mistaken.expand(projection::projection),
+    }
 }

@@ -3,6 +3,7 @@
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, Item, Lit, Meta, Path, Token, Type};
 
 use crate::diagnostics::Errors;
@@ -88,6 +89,20 @@ pub(crate) fn take_attrs(item: &mut Item, unwanted: impl Fn(&Path) -> bool) -> V
         _ => return Vec::new(),
     };
     attrs.extract_if(.., |attr| unwanted(attr.path())).collect()
+}
+
+/// The keyword of an item, for the span of an error.
+pub(crate) fn keyword(item: &Item) -> Span {
+    match item {
+        Item::Fn(item) => item.sig.fn_token.span,
+        Item::Struct(item) => item.struct_token.span,
+        Item::Enum(item) => item.enum_token.span,
+        Item::Union(item) => item.union_token.span,
+        Item::Mod(item) => item.mod_token.span,
+        Item::Impl(item) => item.impl_token.span,
+        Item::Trait(item) => item.trait_token.span,
+        other => other.span(),
+    }
 }
 
 /// True if `path` ends in `name`.

@@ -134,7 +134,7 @@ pub use bento_handlers as handlers;
 #[cfg(feature = "handlers")]
 pub use bento_handlers::{
     Consumer, ConsumerError, ConsumerHandle, ConsumerProbe, ConsumerSettings, HandleError,
-    Handlers, SourceSettings, consumer, event_handler,
+    Handlers, SourceSettings, consumer, event_handler, projection,
 };
 pub use bento_relay::source;
 pub use bento_seaorm::{Inbox, inbox};

@@ -6,7 +6,9 @@
 #[cfg(feature = "settings")]
 pub use crate::Settings;
 #[cfg(feature = "handlers")]
-pub use crate::handlers::{Consumer, HandleError, Handlers, IdempotencyKey, event_handler};
+pub use crate::handlers::{
+    Batch, Consumer, HandleError, Handlers, IdempotencyKey, event_handler, projection,
+};
 pub use crate::publish::{Destination, Publisher, Publishers};
 pub use crate::retry::RetryPolicy;
 pub use crate::route::{Router, Rule};

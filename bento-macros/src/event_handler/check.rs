@@ -35,18 +35,8 @@ pub(super) fn check(attribute: &HandlerAttribute, errors: &mut Errors) {
     if let Some(retry) = &attribute.retry {
         check_retry(&retry.value, errors);
     }
-    for pattern in attribute.events.iter().flat_map(|events| &events.value.0) {
-        let text = pattern.value();
-        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            errors.at(
-                pattern.span(),
-                format_args!(
-                    "invalid pattern `{}`: write an event type, in which `*` stands for any \
-                     characters, as in `order.*`",
-                    text.escape_debug()
-                ),
-            );
-        }
+    if let Some(events) = &attribute.events {
+        events.value.check(errors);
     }
 }
 

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
-use syn::{Item, ItemFn, LitInt, LitStr, Path, Token, Type, parenthesized};
+use syn::{Item, ItemFn, LitInt, LitStr, Path, Type};
 
 use super::{moment, signature, timeout};
 use crate::diagnostics::Errors;
 use crate::door::handlers_private;
-use crate::keyed::{Faulty, Grammar, Keyed, for_each_key, set, value};
+use crate::keyed::{Faulty, Grammar, Keyed, for_each_key, set, value, value_saying_why};
+use crate::patterns::Patterns;
+use crate::syntax::keyword;
 
 const GRAMMAR: Grammar = Grammar {
     attribute: "#[event_handler(…)]",
@@ -78,9 +78,6 @@ pub(super) enum Start {
     /// The seconds since 1970, and the nanoseconds beside them.
     At(i64, u32),
 }
-
-/// `"order.*"`, or several in parentheses.
-pub(super) struct Patterns(pub(super) Vec<LitStr>);
 
 /// The whole declaration.
 pub(super) struct Handler<'a> {
@@ -164,24 +161,6 @@ impl HandlerAttribute {
     pub(super) fn private(&self) -> TokenStream {
         self.private.clone()
     }
-}
-
-/// Parses the value behind `key =`, whose own error says what is wrong with it.
-fn value_saying_why<T: Parse>(key: &Ident, input: ParseStream, form: &str) -> syn::Result<T> {
-    if !input.peek(Token![=]) {
-        return Err(syn::Error::new(
-            key.span(),
-            format_args!("expected `{form}`"),
-        ));
-    }
-    input.parse::<Token![=]>()?;
-    if input.is_empty() {
-        return Err(syn::Error::new(
-            key.span(),
-            format_args!("expected `{form}`"),
-        ));
-    }
-    input.parse()
 }
 
 impl Parse for Timeout {
@@ -275,27 +254,6 @@ impl Parse for Start {
     }
 }
 
-impl Parse for Patterns {
-    fn parse(input: ParseStream) -> syn::Result<Self> {
-        const FORM: &str = "expected `events = \"order.*\"`, or several: `events = (\"order.*\", \
-                            \"invoice.paid\")`";
-        if input.peek(syn::token::Paren) {
-            let list;
-            let parenthesis = parenthesized!(list in input);
-            let patterns = Punctuated::<LitStr, Token![,]>::parse_terminated(&list)
-                .map_err(|error| syn::Error::new(error.span(), FORM))?;
-            if patterns.is_empty() {
-                return Err(syn::Error::new(parenthesis.span.join(), FORM));
-            }
-            return Ok(Self(patterns.into_iter().collect()));
-        }
-        let pattern: LitStr = input
-            .parse()
-            .map_err(|error| syn::Error::new(error.span(), FORM))?;
-        Ok(Self(vec![pattern]))
-    }
-}
-
 impl<'a> Handler<'a> {
     /// `None` if the item is not a function that can be a handler.
     pub(super) fn parse(
@@ -305,7 +263,7 @@ impl<'a> Handler<'a> {
     ) -> Option<Self> {
         let Item::Fn(function) = item else {
             errors.at(
-                head(item),
+                keyword(item),
                 "a handler is an `async fn`: `async fn reserve(event: OrderConfirmed, tx: \
                  &OutboxTransaction) -> Result<(), HandleError>`",
             );
@@ -319,17 +277,5 @@ impl<'a> Handler<'a> {
             parameters: types.parameters,
             output: types.output,
         })
-    }
-}
-
-/// The keyword of an item, for the span of an error.
-fn head(item: &Item) -> Span {
-    match item {
-        Item::Struct(item) => item.struct_token.span,
-        Item::Enum(item) => item.enum_token.span,
-        Item::Mod(item) => item.mod_token.span,
-        Item::Impl(item) => item.impl_token.span,
-        Item::Trait(item) => item.trait_token.span,
-        other => other.span(),
     }
 }
