@@ -23,18 +23,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{Call, EventContext};
 use crate::configured::Configured;
-use crate::descriptor::HandlerDescriptor;
+use crate::descriptor::{HandlerDescriptor, Running};
 use crate::error::{Class, HandleError};
 use crate::key::IdempotencyKey;
 use crate::state::States;
-use crate::telemetry::{self, FILTERED, Running, TARGET_HANDLE};
+use crate::telemetry::{self, FILTERED, TARGET_HANDLE};
 
 mod batch;
 mod limits;
+mod projector;
 mod pruning;
 mod scope;
 
 use self::limits::Limits;
+use self::projector::Builds;
+pub(crate) use self::projector::Projected;
 use self::pruning::Pruning;
 
 /// The most calls of a handler at once, unless it says otherwise.
@@ -55,6 +58,8 @@ pub struct Dispatcher {
 struct Shared {
     db: OutboxConnection,
     handlers: BTreeMap<&'static str, Configured>,
+    projections: BTreeMap<String, Arc<Projected>>,
+    builds: Builds,
     states: Arc<States>,
     limits: Limits,
     pruning: Pruning,
@@ -86,13 +91,17 @@ impl Dispatcher {
     pub(crate) fn new(
         db: OutboxConnection,
         handlers: BTreeMap<&'static str, Configured>,
+        projections: Vec<Projected>,
         states: Arc<States>,
         retention: Duration,
     ) -> Self {
+        let projections = projections.into_iter().map(Arc::new);
         Self {
             shared: Arc::new(Shared {
                 db,
                 handlers,
+                projections: projections.map(|one| (one.key.route(), one)).collect(),
+                builds: Builds::default(),
                 states,
                 limits: Limits::default(),
                 pruning: Pruning::new(retention),
@@ -138,7 +147,7 @@ impl Dispatcher {
             telemetry::count(handler.name, FILTERED, 1);
             return Ok(());
         }
-        let _running = Running::begin(handler.name);
+        let _running = telemetry::Running::begin(handler.name);
         match self.handle(configured, delivery).await {
             Ok(handled) => {
                 telemetry::count(handler.name, handled.as_str(), 1);
@@ -173,16 +182,16 @@ impl Dispatcher {
         let event = delivery.envelope.event_id;
         let metadata = scope::metadata_of(&delivery.envelope)?;
         let work = async {
-            let tx = self.begin(configured).await?;
+            let tx = self.begin(configured.timeout).await?;
             let recorded = self.in_turn(tx.record_handled(handler.name, event));
             let Some(generation) = recorded.await? else {
                 tx.rollback().await?;
                 return Ok(Handled::Before);
             };
             let contexts = vec![context(delivery)];
-            let call = self.call(handler, contexts, generation, Some(tx));
+            let call = self.call(handler.name, contexts, generation, Some(tx));
             let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
-            let result = self.run(handler, &call).await;
+            let result = self.run(&call, (handler.run)(&call)).await;
             let tx = call.transaction.expect("it was just put there");
             match result {
                 Ok(()) => self.commit(handler, event, tx).await,
@@ -203,9 +212,9 @@ impl Dispatcher {
         metadata.scope(work).await
     }
 
-    /// Begins the transaction of a call.
-    async fn begin(&self, handler: &Configured) -> Result<OutboxTransaction, HandleError> {
-        let idle = self.shared.limits.idle(handler);
+    /// Begins the transaction of a call that may take so long; `None` for the time of the relay.
+    async fn begin(&self, timeout: Option<Duration>) -> Result<OutboxTransaction, HandleError> {
+        let idle = self.shared.limits.idle(timeout);
         let begun = self.shared.db.begin_handling(idle).await;
         begun.map_err(|error| self.failed(error))
     }
@@ -270,9 +279,9 @@ impl Dispatcher {
         }
         let generation = record.generation;
         let metadata = scope::metadata_of(&delivery.envelope)?;
-        let call = self.call(handler, vec![context(delivery)], generation, None);
+        let call = self.call(handler.name, vec![context(delivery)], generation, None);
         let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
-        match metadata.scope(self.run(handler, &call)).await {
+        match metadata.scope(self.run(&call, (handler.run)(&call))).await {
             Ok(()) => {
                 let recorded = db.record_handled(handler.name, event, generation).await;
                 recorded.map_err(|error| self.failed(error))?;
@@ -289,13 +298,13 @@ impl Dispatcher {
 
     fn call(
         &self,
-        handler: &HandlerDescriptor,
+        name: &str,
         contexts: Vec<EventContext>,
         generation: u32,
         transaction: Option<OutboxTransaction>,
     ) -> Call {
         Call {
-            key: IdempotencyKey::new(handler.name, contexts[0].event_id(), generation),
+            key: IdempotencyKey::new(name, contexts[0].event_id(), generation),
             contexts,
             transaction,
             states: Arc::clone(&self.shared.states),
@@ -303,9 +312,9 @@ impl Dispatcher {
         }
     }
 
-    /// Runs the handler in the scope of its transaction. A panic becomes an error.
-    async fn run(&self, handler: &HandlerDescriptor, call: &Call) -> Result<(), HandleError> {
-        let running = AssertUnwindSafe((handler.run)(call)).catch_unwind();
+    /// Runs a handler in the scope of its transaction. A panic becomes an error.
+    async fn run(&self, call: &Call, running: Running<'_>) -> Result<(), HandleError> {
+        let running = AssertUnwindSafe(running).catch_unwind();
         let result = match &call.transaction {
             Some(tx) => tx.scope(running).await,
             None => running.await,
@@ -322,15 +331,21 @@ impl Dispatcher {
 impl Publisher for Dispatcher {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         self.shared.pruning.at_times(&self.shared.db);
+        if let Some(projected) = self.projection_of(batch) {
+            return self.project(projected, batch).await;
+        }
         if let Some(handler) = self.batch_handler(batch) {
             return self.handle_batch(handler, batch).await;
         }
         join_all(batch.iter().map(|delivery| self.deliver(delivery))).await
     }
 
-    /// True for a handler of batches: several events of an aggregate are handled in one
-    /// transaction.
+    /// True for a handler of batches and for a projection: several events of an aggregate are
+    /// handled in one transaction.
     fn chains(&self, destination: &Destination) -> bool {
+        if self.shared.projections.contains_key(&*destination.name) {
+            return true;
+        }
         let handler = self.shared.handlers.get(&*destination.name);
         handler.is_some_and(|handler| handler.descriptor.is_batch)
     }
@@ -352,17 +367,23 @@ impl Publisher for Dispatcher {
     }
 
     fn serves(&self, destination: &Destination) -> bool {
-        self.shared.handlers.contains_key(&*destination.name)
+        let name = &*destination.name;
+        self.shared.handlers.contains_key(name) || self.shared.projections.contains_key(name)
     }
 
     fn handlers(&self) -> Vec<HandlerRoute> {
-        let handlers = self.shared.handlers.values();
-        handlers.map(Configured::route).collect()
+        let handlers = self.shared.handlers.values().map(Configured::route);
+        let projections = self.shared.projections.values();
+        handlers
+            .chain(projections.map(|projected| projected.handler_route()))
+            .collect()
     }
 
+    /// Takes the terms of a relay that starts, and starts the builds of projections.
     fn prepare(&self, terms: &RelayTerms) -> Result<(), UnfitPublisher> {
         limits::check(terms, self.shared.handlers.values(), &self.shared.db)?;
         self.shared.limits.set(*terms);
+        self.shared.builds.start(&self.shared);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bento_core::names::{Hint, Listed};
 use bento_core::report::with_causes;
+use bento_seaorm::ProjectionKey;
 
 use crate::settings::SettingFault;
 
@@ -250,6 +251,49 @@ pub enum BuildFault {
         /// The setting, and the rule.
         fault: SettingFault,
     },
+    /// A projection with fields was not given.
+    #[error(
+        "projection `{projection}` has fields: add `.projection({projection} {{ … }})` with its \
+         value"
+    )]
+    MissingProjection {
+        /// The type of the projection, as its declaration names it.
+        projection: &'static str,
+    },
+    /// A projection takes events whose aggregates do not number them.
+    #[error(
+        "projection `{projection}` takes `{event_type}` of `{aggregate}`, whose events have no \
+         sequence, by which a projection knows what it has seen: give the aggregate a version \
+         (`#[aggregate(version)]` on a field), or take the event by a handler"
+    )]
+    NoSequence {
+        /// The name of the projection.
+        projection: &'static str,
+        /// The event type.
+        event_type: &'static str,
+        /// The aggregate that raises it.
+        aggregate: &'static str,
+    },
+    /// There are settings for a projection that the program does not have.
+    #[error(
+        "there are settings for the projection `{projection}`, which this program does not have: \
+         the projections are {}{}",
+        Listed(.known), Hint::among(.projection, .known)
+    )]
+    UnknownProjection {
+        /// The name in the settings.
+        projection: String,
+        /// The names of the projections of the program.
+        known: Vec<String>,
+    },
+    /// A setting of a projection breaks a rule.
+    #[error("a setting of projection `{projection}` is invalid: {fault}")]
+    ProjectionSetting {
+        /// The name of the projection.
+        projection: &'static str,
+        /// The setting, and the rule.
+        fault: SettingFault,
+    },
     /// A handler runs more calls at once than the pool has connections.
     #[error(
         "handler `{handler}` runs {concurrency} calls at once, and the pool of the dispatcher has \
@@ -263,4 +307,65 @@ pub enum BuildFault {
         /// The connections of the pool.
         pool: u32,
     },
+}
+
+/// A fault of a projection that is known before its first event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProjectionFault {
+    /// A view is to show a table that is missing.
+    #[error(
+        "{key} needs the table `{table}`, which is missing: run the migration that creates it, and \
+         retry the projection"
+    )]
+    MissingTable {
+        /// The version.
+        key: ProjectionKey,
+        /// The table.
+        table: String,
+    },
+    /// A version has seen events that the store does not have, as after a restored backup.
+    #[error(
+        "{key} has seen event {checkpoint} of aggregate `{aggregate_id}`, and the event store ends \
+         at {stored}: the store was restored, or its events were deleted; give the projection a \
+         higher version to build it anew"
+    )]
+    AheadOfStore {
+        /// The version.
+        key: ProjectionKey,
+        /// The key of one of the aggregates.
+        aggregate_id: String,
+        /// The number of the last event that the version has seen.
+        checkpoint: i64,
+        /// The number of the last event that is stored.
+        stored: i64,
+    },
+    /// A higher version is live.
+    #[error(
+        "{key} is below version {live}, which is live: it is kept up to date as long as this \
+         process serves it, and readers find version {live}; deploy the release with that version, \
+         or give this one a higher number"
+    )]
+    LowerVersion {
+        /// The version.
+        key: ProjectionKey,
+        /// The live version.
+        live: u32,
+    },
+    /// A version is recorded that no relay serves, and whose name the program does not have.
+    #[error(
+        "{key} is recorded, and no relay serves it: if the projection got another name, its old \
+         one is ended by `Projections::forget`; else start the program that has it"
+    )]
+    Unserved {
+        /// The version.
+        key: ProjectionKey,
+    },
+}
+
+impl ProjectionFault {
+    /// True if the version cannot go on.
+    pub(crate) fn stops(&self) -> bool {
+        matches!(self, Self::MissingTable { .. } | Self::AheadOfStore { .. })
+    }
 }

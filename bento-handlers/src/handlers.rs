@@ -1,16 +1,21 @@
 //! The set of handlers of a process.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_seaorm::OutboxConnection;
+use bento_core::Registry;
+use bento_core::event::AggregateDescriptor;
+use bento_seaorm::{OutboxConnection, ProjectionKey};
 
 use crate::configured::Configured;
 use crate::descriptor::{HandlerDescriptor, HandlerRegistration};
-use crate::dispatcher::Dispatcher;
+use crate::dispatcher::{Dispatcher, Projected};
 use crate::error::{BuildError, BuildFault};
-use crate::settings::HandlerSettings;
+use crate::projection::{Projection, ProjectionDescriptor, ProjectionRegistration};
+use crate::projection_settings::ProjectionSettings;
+use crate::settings::{HandlerSettings, SettingFault};
 use crate::state::{Provided, States};
 use crate::telemetry::TARGET_HANDLE;
 
@@ -60,10 +65,15 @@ pub struct Handlers<S = ()> {
     handlers: Vec<&'static HandlerDescriptor>,
     /// Those that another process runs.
     left_out: Vec<&'static str>,
+    projections: Vec<(&'static ProjectionDescriptor, Option<AnyProjection>)>,
     settings: BTreeMap<String, HandlerSettings>,
+    projection_settings: BTreeMap<String, ProjectionSettings>,
     provided: Provided,
     retention: Duration,
 }
+
+/// A projection, whose type its descriptor knows.
+type AnyProjection = Arc<dyn Any + Send + Sync>;
 
 /// The time for which it is remembered that an event was handled, unless told otherwise.
 const RETENTION: Duration = Duration::from_secs(7 * 86_400);
@@ -74,6 +84,9 @@ impl Handlers {
         let registered = inventory::iter::<HandlerRegistration>().map(|handler| handler.0);
         Self {
             handlers: registered.collect(),
+            projections: inventory::iter::<ProjectionRegistration>()
+                .map(|one| (one.descriptor, one.unit.map(|unit| unit())))
+                .collect(),
             ..Self::new(())
         }
     }
@@ -86,7 +99,9 @@ impl<S> Handlers<S> {
             state,
             handlers: Vec::new(),
             left_out: Vec::new(),
+            projections: Vec::new(),
             settings: BTreeMap::new(),
+            projection_settings: BTreeMap::new(),
             provided: Provided::default(),
             retention: RETENTION,
         }
@@ -100,6 +115,44 @@ impl<S> Handlers<S> {
     pub fn add(mut self, handler: Handler<S>) -> Self {
         (handler.provide)(&self.state, &mut self.provided);
         self.handlers.push(handler.descriptor);
+        self
+    }
+
+    /// Adds a projection. One that [`registered`](Self::registered) has found is replaced; one with
+    /// fields has to be added.
+    pub fn projection<P: Projection>(mut self, projection: P) -> Self {
+        let descriptor = P::DESCRIPTOR;
+        self.projections
+            .retain(|(other, _)| other.route() != descriptor.route());
+        self.projections
+            .push((descriptor, Some(Arc::new(projection))));
+        self
+    }
+
+    /// Leaves out the projections for which `keep` is false: another process runs them.
+    pub fn retain_projections(
+        mut self,
+        mut keep: impl FnMut(&ProjectionDescriptor) -> bool,
+    ) -> Self {
+        self.projections.retain(|(descriptor, _)| keep(descriptor));
+        self
+    }
+
+    /// Configures every version of the projection of this name.
+    ///
+    /// ```
+    /// use bento_handlers::{Handlers, ProjectionSettings};
+    ///
+    /// let gently = ProjectionSettings::default().throttle(1_000);
+    /// let handlers = Handlers::registered().configure_projection("balances", gently);
+    /// # let _ = handlers;
+    /// ```
+    pub fn configure_projection(
+        mut self,
+        name: impl Into<String>,
+        settings: ProjectionSettings,
+    ) -> Self {
+        self.projection_settings.insert(name.into(), settings);
         self
     }
 
@@ -176,7 +229,9 @@ impl<S> Handlers<S> {
         let Self {
             handlers,
             left_out,
+            projections,
             settings,
+            projection_settings,
             provided: Provided(states),
             retention,
             ..
@@ -210,8 +265,9 @@ impl<S> Handlers<S> {
                 _ => {}
             }
         }
+        let projected = projected(projections, projection_settings, &mut faults);
         BuildError::check(faults)?;
-        if configured.is_empty() {
+        if configured.is_empty() && projected.is_empty() {
             tracing::warn!(
                 target: TARGET_HANDLE,
                 "the set has no handlers: a crate that the program names nowhere is not linked; \
@@ -219,7 +275,13 @@ impl<S> Handlers<S> {
             );
         }
         let states = Arc::new(states);
-        Ok(Dispatcher::new(db.clone(), configured, states, retention))
+        Ok(Dispatcher::new(
+            db.clone(),
+            configured,
+            projected,
+            states,
+            retention,
+        ))
     }
 }
 
@@ -240,6 +302,65 @@ fn unknown_handlers(
         handler: name.clone(),
         known: known.iter().map(|name| (*name).to_owned()).collect(),
     }));
+}
+
+/// The projections with their values and settings.
+fn projected(
+    projections: Vec<(&'static ProjectionDescriptor, Option<AnyProjection>)>,
+    settings: BTreeMap<String, ProjectionSettings>,
+    faults: &mut Vec<BuildFault>,
+) -> Vec<Projected> {
+    let known: BTreeSet<&str> = projections.iter().map(|(one, _)| one.name).collect();
+    for name in settings.keys().filter(|name| !known.contains(&***name)) {
+        faults.push(BuildFault::UnknownProjection {
+            projection: name.clone(),
+            known: known.iter().map(|name| (*name).to_owned()).collect(),
+        });
+    }
+    for (name, settings) in &settings {
+        let projection = known.get(&**name).copied();
+        if let (Some(projection), Some((setting, rule))) = (projection, settings.fault()) {
+            let fault = SettingFault::new([setting], rule);
+            faults.push(BuildFault::ProjectionSetting { projection, fault });
+        }
+    }
+    let mut all = Vec::with_capacity(projections.len());
+    for (descriptor, projection) in projections {
+        without_sequence(descriptor, faults);
+        let Some(projection) = projection else {
+            faults.push(BuildFault::MissingProjection {
+                projection: descriptor.name,
+            });
+            continue;
+        };
+        all.push(Projected {
+            descriptor,
+            key: ProjectionKey::new(descriptor.name, descriptor.version),
+            settings: settings.get(descriptor.name).cloned().unwrap_or_default(),
+            projection,
+        });
+    }
+    all
+}
+
+/// Adds a fault for an event that a projection takes and whose aggregates do not number it.
+fn without_sequence(projection: &ProjectionDescriptor, faults: &mut Vec<BuildFault>) {
+    for event in projection.events {
+        let raised_by = |aggregate: &&AggregateDescriptor| {
+            aggregate
+                .events
+                .iter()
+                .any(|raised| raised.schema == event.schema)
+        };
+        let mut aggregates = Registry::global().aggregates().filter(raised_by);
+        if let Some(aggregate) = aggregates.find(|aggregate| !aggregate.numbers_events) {
+            faults.push(BuildFault::NoSequence {
+                projection: projection.name,
+                event_type: event.schema,
+                aggregate: aggregate.rust_name,
+            });
+        }
+    }
 }
 
 /// The handlers with their settings.

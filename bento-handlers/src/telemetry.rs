@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bento_relay::inspect::Backlog;
+use bento_seaorm::ProjectionKey;
 
 use crate::error::Class;
 
@@ -19,6 +20,23 @@ pub const FAILED_CALLS: &str = "bento_failed_handler_calls_total";
 pub const CALL_SECONDS: &str = "bento_handler_seconds";
 /// Gauge: calls that run in this process, by `handler`.
 pub const RUNNING_CALLS: &str = "bento_running_handler_calls";
+
+/// Log target of projections: builds that end, versions that stop or are retired.
+pub const TARGET_PROJECT: &str = "bento::project";
+
+/// Counter: events of a projection, by `projection` (`balances@2`) and `outcome`: `projected`,
+/// `repeated` (seen before), `skipped` (left out by an operator), `stored` (the build that goes on
+/// reads it).
+pub const PROJECTED_EVENTS: &str = "bento_projected_events_total";
+/// Counter: batches and pages of a projection that failed, by `projection` and `class`:
+/// `transient`, `permanent`.
+pub const FAILED_PROJECTIONS: &str = "bento_failed_projections_total";
+/// Gauge: 1 while a projection has stopped, by `projection`.
+pub const PROJECTION_STOPPED: &str = "bento_projection_stopped";
+/// Counter: stored events that builds have read, by `projection`.
+pub const BUILT_EVENTS: &str = "bento_projection_built_events_total";
+/// Gauge: stored events that a build has still to read, by `projection`.
+pub const BUILD_LEFT: &str = "bento_projection_build_left";
 
 /// Log target of consumers: subscriptions that begin and end, messages that are refused.
 pub const TARGET_CONSUME: &str = "bento::consume";
@@ -114,3 +132,37 @@ pub(crate) fn count_failure(handler: &'static str, class: Class) {
     let class = class.as_str();
     metrics::counter!(FAILED_CALLS, HANDLER => handler, "class" => class).increment(1);
 }
+
+/// Counts events of a projection.
+pub(crate) fn count_projected(key: &ProjectionKey, outcome: &'static str, events: usize) {
+    if events > 0 {
+        let labels = [("projection", key.route()), ("outcome", outcome.to_owned())];
+        metrics::counter!(PROJECTED_EVENTS, &labels).increment(events as u64);
+    }
+}
+
+/// Counts a batch or a page of a projection that failed.
+pub(crate) fn count_failed_projection(key: &ProjectionKey, class: Class) {
+    let class = class.as_str();
+    let counter =
+        metrics::counter!(FAILED_PROJECTIONS, PROJECTION => key.route(), "class" => class);
+    counter.increment(1);
+}
+
+/// Sets whether a projection has stopped.
+pub(crate) fn set_stopped(key: &ProjectionKey, has_stopped: bool) {
+    let value = if has_stopped { 1.0 } else { 0.0 };
+    metrics::gauge!(PROJECTION_STOPPED, PROJECTION => key.route()).set(value);
+}
+
+/// Counts stored events that a build has read.
+pub(crate) fn count_built(key: &ProjectionKey, events: u64) {
+    metrics::counter!(BUILT_EVENTS, PROJECTION => key.route()).increment(events);
+}
+
+/// Sets the stored events that a build has still to read.
+pub(crate) fn set_build_left(key: &ProjectionKey, events: u64) {
+    metrics::gauge!(BUILD_LEFT, PROJECTION => key.route()).set(events as f64);
+}
+
+const PROJECTION: &str = "projection";

@@ -408,6 +408,11 @@ impl OutboxConnection {
         run_async(self.begin_with_options(options).await?, callback).await
     }
 
+    /// The connection for statements of Bento's own.
+    pub(crate) fn shielded(&self) -> &Shielded {
+        &self.inner
+    }
+
     /// The tables of Bento beside this connection.
     pub(crate) fn tables(&self) -> &Tables {
         self.settings.writer.tables()

@@ -12,6 +12,7 @@ mod postgres;
 mod sqlite;
 
 mod indexes;
+mod projecting;
 mod renewal;
 mod sql;
 mod view;
@@ -27,7 +28,9 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, 
 use uuid::Uuid;
 
 pub(crate) use self::renewal::{Horizon, Renewal, Renewed};
-pub(crate) use self::sql::{Bind, Sql, after, any_of, any_of_ids, before, binds, in_list, marks};
+pub(crate) use self::sql::{
+    Bind, Sql, after, any_of, any_of_ids, any_of_texts, before, binds, in_list, marks,
+};
 
 #[cfg(feature = "mysql")]
 use crate::backend::MySql;
@@ -36,6 +39,7 @@ use crate::backend::Postgres;
 #[cfg(feature = "sqlite")]
 use crate::backend::Sqlite;
 use crate::backend::{Backend, UnsupportedBackend, database_error};
+use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
 use crate::columns::{PARAMETERS, row_values};
 use crate::error::Error;
 use crate::session::{Shielded, StoreTransaction};
@@ -182,6 +186,41 @@ pub(crate) trait Dialect: Backend {
     fn one_of_ids(&self, ids: Vec<Uuid>, sql: &mut String, values: &mut Vec<Value>) {
         in_list(ids, sql, values);
     }
+
+    /// As [`one_of`](Self::one_of), for texts.
+    fn one_of_texts(&self, texts: Vec<String>, sql: &mut String, values: &mut Vec<Value>) {
+        in_list(texts, sql, values);
+    }
+
+    /// True if DDL commits the transaction around it.
+    fn ddl_commits(&self) -> bool {
+        false
+    }
+
+    /// A name in the quotes of the back end.
+    fn quoted(&self, name: &str) -> String {
+        format!("\"{name}\"")
+    }
+
+    /// The statements after which a view shows a table. Its columns may be others than before.
+    fn replace_view(&self, view: &str, table: &str) -> Vec<String> {
+        let (view, table) = (self.quoted(view), self.quoted(table));
+        vec![
+            format!("DROP VIEW IF EXISTS {view}"),
+            format!("CREATE VIEW {view} AS SELECT * FROM {table}"),
+        ]
+    }
+
+    /// The writing of checkpoints of a projection, each of another aggregate.
+    fn write_checkpoints(
+        &self,
+        tables: &Tables,
+        key: &ProjectionKey,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Statement;
+
+    /// The query for the stored events in these gaps, those of an aggregate in their order.
+    fn events_in(&self, tables: &Tables, gaps: &[Gap], limit: u64) -> Statement;
 
     /// The text of a DELETE of a limited number of rows. `rows` are the clauses that a SELECT of
     /// them has after its table.

@@ -1,6 +1,6 @@
 //! The event store outside of a transaction.
 
-mod sequencer;
+pub(crate) mod sequencer;
 
 use bento_core::EventSourced;
 use bento_core::event_sourced::storage;

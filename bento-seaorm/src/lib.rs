@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backend;
+mod checkpoint;
 mod columns;
 pub mod connection;
 mod dead_letter;
@@ -24,6 +25,7 @@ pub mod inbox;
 mod inspect;
 pub mod migration;
 mod outbox;
+mod projection;
 mod relay_store;
 mod session;
 mod settings;
@@ -39,6 +41,9 @@ mod validate;
 pub mod wake;
 
 pub use self::backend::UnsupportedBackend;
+pub use self::checkpoint::ProjectionKey;
+#[doc(hidden)]
+pub use self::checkpoint::{Checkpoint, Gap};
 pub use self::connection::{OutboxConnection, OutboxConnectionBuilder};
 pub use self::error::{Error, TransactionError, bento_error};
 pub use self::event_store::DatabaseEvents;
@@ -46,6 +51,11 @@ pub use self::event_store::DatabaseEvents;
 pub use self::handled::HandledRecord;
 pub use self::inbox::Inbox;
 pub use self::migration::{migrate, migrate_with};
+pub use self::projection::{
+    BuildProgress, ProjectionError, ProjectionState, ProjectionStatus, ProjectionStop, Projections,
+};
+#[doc(hidden)]
+pub use self::projection::{Built, ProjectionRow, Swapped};
 pub use self::relay_store::OutboxStore;
 pub use self::tables::{TablePrefix, Tables};
 pub use self::transaction::OutboxTransaction;

@@ -67,7 +67,12 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
 /// so several outboxes fit into one database, and into one migrator.
 pub fn migrations_with(prefix: TablePrefix) -> Vec<Box<dyn MigrationTrait>> {
     let tables = Tables::new(prefix);
-    let sides = [tables.clone(), tables.inbox(), tables.events()];
+    let sides = [
+        tables.clone(),
+        tables.inbox(),
+        tables.events(),
+        tables.projections(),
+    ];
     let create = |tables| Box::new(CreateTables::new(tables)) as Box<dyn MigrationTrait>;
     sides.map(create).into()
 }
@@ -128,7 +133,8 @@ pub async fn migrate_with(db: &DatabaseConnection, prefix: TablePrefix) -> Resul
         Box::pin(async move {
             create_tables::create(connection, &tables).await?;
             create_tables::create(connection, &tables.inbox()).await?;
-            create_tables::create(connection, &tables.events()).await
+            create_tables::create(connection, &tables.events()).await?;
+            create_tables::create(connection, &tables.projections()).await
         })
     })
     .await
@@ -232,8 +238,9 @@ async fn is_whole(db: &DatabaseConnection, tables: &Tables) -> Result<bool, Erro
     let backend = db.get_database_backend();
     let dialect = dialect::of(backend)?;
     let (inbox, events) = (tables.inbox(), tables.events());
+    let projections = tables.projections();
     let views = [tables.status(), inbox.status()];
-    let all = [tables, &inbox, &events]
+    let all = [tables, &inbox, &events, &projections]
         .into_iter()
         .flat_map(|side| dialect.all_tables(side))
         .chain(views);

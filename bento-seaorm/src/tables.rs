@@ -34,6 +34,15 @@ use crate::backend;
 /// | `event_log` | on MySQL and MariaDB: the order in which events were committed | the business transaction; readers of all events |
 /// | `event_sequencer` | on MySQL and MariaDB: the last number of that order | readers of all events |
 ///
+/// Projections have
+///
+/// | table | holds | written by |
+/// |---|---|---|
+/// | `projection` | the versions of each projection: built, live or replaced, and why one has stopped | dispatchers; operator commands |
+/// | `projection_checkpoint` | the number of the last event of each aggregate that a projection has seen | the transaction that projects |
+/// | `projection_effect` | events that a projection has raised while it was built | the same; the swap deletes |
+/// | `projection_skip` | events that a projection leaves out, with who said so | operator commands |
+///
 /// The inbox has the same tables under names that begin with `inbox`
 /// ([`of_inbox`](Self::of_inbox)): `inbox`, `inbox_held`, `inbox_dead_letter`, … Both share
 /// `handled_event`. Beside them is
@@ -65,6 +74,10 @@ pub struct Tables {
     snapshot: String,
     event_log: String,
     event_sequencer: String,
+    projection: String,
+    projection_checkpoint: String,
+    projection_effect: String,
+    projection_skip: String,
 }
 
 /// The direction of the events in the tables.
@@ -74,6 +87,8 @@ enum Side {
     Inbox,
     /// The event store, which has no direction.
     Events,
+    /// The projections, which read from all sides.
+    Projections,
 }
 
 impl Tables {
@@ -112,6 +127,11 @@ impl Tables {
         Self::quoted(self.prefix.clone(), Side::Events, self.quote)
     }
 
+    /// The tables of the projections behind the same prefix.
+    pub(crate) fn projections(&self) -> Self {
+        Self::quoted(self.prefix.clone(), Side::Projections, self.quote)
+    }
+
     /// The same tables behind another prefix.
     pub(crate) fn with_prefix(&self, prefix: TablePrefix) -> Self {
         Self::quoted(prefix, self.side, self.quote)
@@ -125,6 +145,16 @@ impl Tables {
     /// True for the tables of the event store.
     pub(crate) fn is_events(&self) -> bool {
         self.side == Side::Events
+    }
+
+    /// True for the tables of the projections.
+    pub(crate) fn is_projections(&self) -> bool {
+        self.side == Side::Projections
+    }
+
+    /// True for the tables of an outbox or an inbox, which have a view of every event.
+    pub(crate) fn have_a_direction(&self) -> bool {
+        matches!(self.side, Side::Outbox | Side::Inbox)
     }
 
     /// The same tables, as this back end writes their names: only the quotes around the name of a
@@ -152,11 +182,11 @@ impl Tables {
         let name = |rest: &str| qualified(&prefix, quote, rest);
         // The first events had one direction: some of their tables are named without it.
         let plain = |rest: &str| match side {
-            Side::Outbox | Side::Events => name(rest),
+            Side::Outbox | Side::Events | Side::Projections => name(rest),
             Side::Inbox => name(&format!("inbox_{rest}")),
         };
         let directed = |rest: &str| match side {
-            Side::Outbox | Side::Events => name(&format!("outbox{rest}")),
+            Side::Outbox | Side::Events | Side::Projections => name(&format!("outbox{rest}")),
             Side::Inbox => name(&format!("inbox{rest}")),
         };
         Self {
@@ -180,6 +210,10 @@ impl Tables {
             snapshot: name("snapshot"),
             event_log: name("event_log"),
             event_sequencer: name("event_sequencer"),
+            projection: name("projection"),
+            projection_checkpoint: name("projection_checkpoint"),
+            projection_effect: name("projection_effect"),
+            projection_skip: name("projection_skip"),
             prefix,
         }
     }
@@ -274,6 +308,26 @@ impl Tables {
         &self.event_sequencer
     }
 
+    /// The versions of each projection.
+    pub fn projection(&self) -> &str {
+        &self.projection
+    }
+
+    /// The last event of each aggregate that a projection has seen.
+    pub fn projection_checkpoint(&self) -> &str {
+        &self.projection_checkpoint
+    }
+
+    /// The events that a projection has raised while it was built.
+    pub fn projection_effect(&self) -> &str {
+        &self.projection_effect
+    }
+
+    /// The events that a projection leaves out.
+    pub fn projection_skip(&self) -> &str {
+        &self.projection_skip
+    }
+
     /// The view with one row per event.
     pub fn status(&self) -> &str {
         &self.status
@@ -287,6 +341,14 @@ impl Tables {
             Side::Outbox => &self.handled_event,
             Side::Inbox => &self.source,
             Side::Events => return vec![&self.snapshot, &self.event_stream, &self.event],
+            Side::Projections => {
+                return vec![
+                    &self.projection_skip,
+                    &self.projection_effect,
+                    &self.projection_checkpoint,
+                    &self.projection,
+                ];
+            }
         };
         vec![
             &self.meta,
@@ -315,7 +377,7 @@ impl Tables {
     #[cfg(any(feature = "postgres", test))]
     pub(crate) fn positions(&self) -> String {
         self.named(match self.side {
-            Side::Outbox => "outbox_position",
+            Side::Outbox | Side::Projections => "outbox_position",
             Side::Inbox => "inbox_position",
             Side::Events => "event_position",
         })
@@ -325,7 +387,7 @@ impl Tables {
     #[cfg(any(feature = "postgres", test))]
     pub(crate) fn as_json(&self) -> String {
         self.named(match self.side {
-            Side::Outbox | Side::Events => "as_json",
+            Side::Outbox | Side::Events | Side::Projections => "as_json",
             Side::Inbox => "inbox_as_json",
         })
     }

@@ -18,12 +18,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bento_core::EventId;
 use bento_core::unit_of_work::{FrameId, Opener, UnitOfWork};
 use bytes::Bytes;
 use sea_orm::{AccessMode, DatabaseTransaction, DbErr, IsolationLevel, TransactionOptions};
 
-use self::health::Savepoint;
-use self::physical::{Contention, Physical};
+use self::health::{Contention, Savepoint};
+use self::physical::Physical;
 use crate::error::{Error, TransactionError};
 use crate::session::Session;
 use crate::settings::Settings;
@@ -264,6 +265,18 @@ impl OutboxTransaction {
             Some(savepoint) => commit::release(self, savepoint).await,
             None => commit::commit(self).await,
         }
+    }
+
+    /// Notes from now on which events are written to the outbox.
+    #[doc(hidden)]
+    pub fn note_events(&self) {
+        self.physical.note_events();
+    }
+
+    /// Flushes, and returns the events that were written since they are noted.
+    pub(crate) async fn flush_noted(&self) -> Result<Vec<EventId>, Error> {
+        self.flush().await?;
+        Ok(self.physical.noted_events())
     }
 
     /// Runs a statement of Bento's own in this transaction.

@@ -4,11 +4,10 @@ use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
-use bento_core::metadata::Metadata;
 use bento_relay::publish::{Delivery, PublishError};
 use tokio::time::timeout;
 
-use super::{Dispatcher, answer, context, undone};
+use super::{Dispatcher, answer, context, scope, undone};
 use crate::call::EventContext;
 use crate::configured::Configured;
 use crate::error::{Class, HandleError};
@@ -93,10 +92,11 @@ impl Dispatcher {
             return Ok(());
         }
         let handler = configured.descriptor;
-        let metadata = metadata_of(batch, part);
+        let envelopes = part.iter().map(|&place| &*batch[place].envelope);
+        let metadata = scope::metadata_of_all(envelopes);
         let _running = Running::begin(handler.name);
         let work = async {
-            let tx = self.begin(configured).await?;
+            let tx = self.begin(configured.timeout).await?;
             let events: Vec<_> = part
                 .iter()
                 .map(|&place| batch[place].envelope.event_id)
@@ -120,9 +120,9 @@ impl Dispatcher {
                 return Ok(());
             };
             telemetry::count(handler.name, "repeated", part.len() - contexts.len());
-            let call = self.call(handler, contexts, new[&event], Some(tx));
+            let call = self.call(handler.name, contexts, new[&event], Some(tx));
             let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
-            let result = self.run(handler, &call).await;
+            let result = self.run(&call, (handler.run)(&call)).await;
             let tx = call.transaction.expect("it was just put there");
             match result {
                 Ok(()) => {
@@ -153,10 +153,10 @@ fn behind() -> PublishError {
 }
 
 /// Limits the time of a transaction to that of the handler.
-async fn in_time(
+pub(super) async fn in_time<T>(
     limit: Option<Duration>,
-    handling: impl Future<Output = Result<(), HandleError>>,
-) -> Result<(), HandleError> {
+    handling: impl Future<Output = Result<T, HandleError>>,
+) -> Result<T, HandleError> {
     let Some(limit) = limit else {
         return handling.await;
     };
@@ -169,15 +169,4 @@ fn aggregate(delivery: &Delivery) -> Option<(&str, &str)> {
     let envelope = &delivery.envelope;
     let of = (&*envelope.aggregate_type, &*envelope.aggregate_id);
     envelope.is_ordered().then_some(of)
-}
-
-/// The metadata of what is raised for several events: their tenant, if they have one together.
-fn metadata_of(batch: &[Delivery], part: &[usize]) -> Metadata {
-    let mut tenants = part.iter().map(|&place| &batch[place].envelope.tenant_id);
-    match tenants.next() {
-        Some(Some(first)) if tenants.all(|tenant| tenant.as_ref() == Some(first)) => {
-            Metadata::default().with_tenant(first.as_str())
-        }
-        _ => Metadata::default(),
-    }
 }

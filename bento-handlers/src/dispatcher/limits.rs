@@ -53,9 +53,18 @@ impl Limits {
         handler.timeout.or_else(unless_told)
     }
 
-    /// The longest time for which the session of a call may be idle.
-    pub(super) fn idle(&self, handler: &Configured) -> Duration {
-        handler.timeout.unwrap_or(self.terms().publish_timeout) + MARGIN
+    /// The longest time for which the session of a call may be idle that may take so long; `None`
+    /// for the time of the relay.
+    pub(super) fn idle(&self, timeout: Option<Duration>) -> Duration {
+        timeout.unwrap_or(self.terms().publish_timeout) + MARGIN
+    }
+
+    /// The time for a batch of a projection, where it differs from the relay's: nothing else is
+    /// written on SQLite meanwhile.
+    pub(super) fn of_projection(&self, db: &OutboxConnection) -> Option<Duration> {
+        let terms = self.terms();
+        let most = terms.lease * 2 / 5;
+        (db.pool_size().is_none() && most < terms.publish_timeout).then_some(most)
     }
 }
 

@@ -43,6 +43,19 @@ pub(super) fn metadata_of(envelope: &Envelope) -> Result<Metadata, HandleError> 
     })
 }
 
+/// The metadata of what is raised for several events: their tenant, if they have one together.
+pub(super) fn metadata_of_all<'a>(mut envelopes: impl Iterator<Item = &'a Envelope>) -> Metadata {
+    let first = envelopes
+        .next()
+        .and_then(|first| first.tenant_id.as_deref());
+    match first {
+        Some(first) if envelopes.all(|other| other.tenant_id.as_deref() == Some(first)) => {
+            Metadata::default().with_tenant(first)
+        }
+        _ => Metadata::default(),
+    }
+}
+
 /// Hands the trace of the event on, unless the span of the call has one that continues it.
 fn with_trace(metadata: Metadata, headers: &BTreeMap<String, String>) -> Metadata {
     if TraceContext::of(&Span::current()).is_some() {

@@ -12,8 +12,10 @@ use sea_orm::{
 
 use super::{
     Dialect, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning, after, binds, in_list,
+    projecting,
 };
 use crate::backend::MySql;
+use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
 use crate::columns::{PARAMETERS, is_bytes};
 use crate::session::{Shielded, StoreTransaction};
 use crate::stream::PageOf;
@@ -24,14 +26,17 @@ const AT_EACH_COMMIT: i64 = 1;
 
 impl Dialect for MySql {
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
-        match tables.is_events() {
-            true => schema::create_events(tables),
-            false => schema::create(tables),
+        if tables.is_projections() {
+            schema::create_projections(tables)
+        } else if tables.is_events() {
+            schema::create_events(tables)
+        } else {
+            schema::create(tables)
         }
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
-        let view = (!tables.is_events()).then(|| tables.status());
+        let view = tables.have_a_direction().then(|| tables.status());
         let mut statements: Vec<_> = view
             .map(|view| format!("DROP VIEW IF EXISTS {view}"))
             .into_iter()
@@ -119,6 +124,34 @@ impl Dialect for MySql {
     }
 
     /// The log has the positions. It is limited before the events are looked up.
+    fn ddl_commits(&self) -> bool {
+        true
+    }
+
+    fn quoted(&self, name: &str) -> String {
+        format!("`{name}`")
+    }
+
+    fn replace_view(&self, view: &str, table: &str) -> Vec<String> {
+        let (view, table) = (self.quoted(view), self.quoted(table));
+        vec![format!(
+            "CREATE OR REPLACE VIEW {view} AS SELECT * FROM {table}"
+        )]
+    }
+
+    fn write_checkpoints(
+        &self,
+        tables: &Tables,
+        key: &ProjectionKey,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Statement {
+        projecting::write_values(&MySql, tables, key, checkpoints)
+    }
+
+    fn events_in(&self, tables: &Tables, gaps: &[Gap], limit: u64) -> Statement {
+        projecting::select_in(&MySql, tables, gaps, limit)
+    }
+
     fn page_of_events(&self, page: PageOf<'_>) -> Statement {
         let log = Sql::new(
             &MySql,

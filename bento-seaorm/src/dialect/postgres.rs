@@ -3,6 +3,7 @@
 mod append;
 mod difference;
 mod pooler;
+mod projection;
 mod schema;
 mod unnest;
 
@@ -18,6 +19,7 @@ use super::{
     insert_values,
 };
 use crate::backend::Postgres;
+use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
 use crate::columns;
 use crate::session::{Shielded, StoreTransaction};
 use crate::stream::{Head, PageOf};
@@ -32,16 +34,19 @@ const FAR_AWAY: i64 = 1 << 60;
 
 impl Dialect for Postgres {
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
-        match tables.is_events() {
-            true => schema::create_events(tables),
-            false => schema::create(tables),
+        if tables.is_projections() {
+            schema::create_projections(tables)
+        } else if tables.is_events() {
+            schema::create_events(tables)
+        } else {
+            schema::create(tables)
         }
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements = match tables.is_events() {
-            true => Vec::new(),
-            false => vec![
+        let mut statements = match tables.have_a_direction() {
+            false => Vec::new(),
+            true => vec![
                 format!("DROP VIEW IF EXISTS {}", tables.status()),
                 format!("DROP FUNCTION IF EXISTS {}(bytea)", tables.as_json()),
             ],
@@ -108,6 +113,19 @@ impl Dialect for Postgres {
         true
     }
 
+    fn write_checkpoints(
+        &self,
+        tables: &Tables,
+        key: &ProjectionKey,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Statement {
+        projection::write_checkpoints(tables, key, checkpoints)
+    }
+
+    fn events_in(&self, tables: &Tables, gaps: &[Gap], limit: u64) -> Statement {
+        projection::events_in(tables, gaps, limit)
+    }
+
     fn page_of_events(&self, page: PageOf<'_>) -> Statement {
         difference::page(page)
     }
@@ -147,6 +165,13 @@ impl Dialect for Postgres {
         sql.push_str(" = ANY(");
         self.placeholder(values.len(), sql);
         sql.push_str("::uuid[])");
+    }
+
+    fn one_of_texts(&self, texts: Vec<String>, sql: &mut String, values: &mut Vec<Value>) {
+        values.push(texts.into());
+        sql.push_str(" = ANY(");
+        self.placeholder(values.len(), sql);
+        sql.push_str("::text[])");
     }
 
     /// An UPDATE locks rows in the order of its scan, which is undefined. The subquery locks them

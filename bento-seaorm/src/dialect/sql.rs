@@ -13,7 +13,7 @@
 //! | `{read_time a}`, `{micros_until a}` | the column `a` as the back end reads it |
 //! | `{lock_rows}`, `{lock_unlocked}` | the end of a SELECT that locks |
 //! | `?` | the next parameter: a value, or a time that is counted from now |
-//! | `IN (?)` | the test that the back end has for a list of numbers or ids ([`any_of`]) |
+//! | `IN (?)` | the test that the back end has for a list of numbers, ids or texts ([`any_of`]) |
 
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ pub(crate) enum Bind {
     FromNow(i64),
     AnyOf(Vec<i64>),
     AnyOfIds(Vec<Uuid>),
+    AnyOfTexts(Vec<String>),
 }
 
 impl<T: Into<Value>> From<T> for Bind {
@@ -72,6 +73,11 @@ pub(crate) fn any_of(numbers: Vec<i64>) -> Bind {
 /// The ids of `IN (?)`.
 pub(crate) fn any_of_ids(ids: Vec<Uuid>) -> Bind {
     Bind::AnyOfIds(ids)
+}
+
+/// The texts of `IN (?)`.
+pub(crate) fn any_of_texts(texts: Vec<String>) -> Bind {
+    Bind::AnyOfTexts(texts)
 }
 
 /// The parameters of a text, in its order.
@@ -159,6 +165,11 @@ impl<'a> Sql<'a> {
                 dialect.one_of_ids(ids, text, values);
                 return behind;
             }
+            Bind::AnyOfTexts(texts) => {
+                let behind = without_in(text, rest);
+                dialect.one_of_texts(texts, text, values);
+                return behind;
+            }
         }
         rest
     }
@@ -190,6 +201,10 @@ impl<'a> Sql<'a> {
             "snapshot" => tables.snapshot(),
             "event_log" => tables.event_log(),
             "event_sequencer" => tables.event_sequencer(),
+            "projection" => tables.projection(),
+            "projection_checkpoint" => tables.projection_checkpoint(),
+            "projection_effect" => tables.projection_effect(),
+            "projection_skip" => tables.projection_skip(),
             "stored_event" => columns::stored_list(),
             "read_stored_event" => return self.write_read_event(|column| column.is_stored),
             "unreadable" => NewDeadLetter::UNREADABLE,
@@ -227,12 +242,12 @@ fn without_in<'t>(text: &mut String, rest: &'t str) -> &'t str {
 
 /// Appends a test if the expression before it is in a list. The list is filled up with its last
 /// value to a power of two, so that there are few texts.
-pub(crate) fn in_list<T: Copy + Into<Value>>(
+pub(crate) fn in_list<T: Clone + Into<Value>>(
     list: Vec<T>,
     sql: &mut String,
     values: &mut Vec<Value>,
 ) {
-    let Some(&last) = list.last() else {
+    let Some(last) = list.last().cloned() else {
         sql.push_str(" IN (NULL)");
         return;
     };

@@ -10,9 +10,10 @@ use sea_orm::{
 
 use super::{
     Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Renewal, Renewed, Renewing, Sql, Warning, after,
-    binds,
+    binds, projecting,
 };
 use crate::backend::Sqlite;
+use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
 use crate::columns::PARAMETERS;
 use crate::session::{Shielded, StoreTransaction};
 use crate::stream::PageOf;
@@ -23,14 +24,17 @@ const FULL: i32 = 2;
 
 impl Dialect for Sqlite {
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
-        match tables.is_events() {
-            true => schema::create_events(tables),
-            false => schema::create(tables),
+        if tables.is_projections() {
+            schema::create_projections(tables)
+        } else if tables.is_events() {
+            schema::create_events(tables)
+        } else {
+            schema::create(tables)
         }
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
-        let view = (!tables.is_events()).then(|| tables.status());
+        let view = tables.have_a_direction().then(|| tables.status());
         let mut statements: Vec<_> = view
             .map(|view| format!("DROP VIEW IF EXISTS {view}"))
             .into_iter()
@@ -66,6 +70,19 @@ impl Dialect for Sqlite {
 
     fn returning(&self, column: &str) -> Option<String> {
         Some(format!(" RETURNING {column}"))
+    }
+
+    fn write_checkpoints(
+        &self,
+        tables: &Tables,
+        key: &ProjectionKey,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Statement {
+        projecting::write_values(&Sqlite, tables, key, checkpoints)
+    }
+
+    fn events_in(&self, tables: &Tables, gaps: &[Gap], limit: u64) -> Statement {
+        projecting::select_in(&Sqlite, tables, gaps, limit)
     }
 
     fn page_of_events(&self, page: PageOf<'_>) -> Statement {

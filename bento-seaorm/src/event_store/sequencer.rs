@@ -20,7 +20,7 @@ const AT_ONCE: u64 = 500;
 ///
 /// # Errors
 /// An error of the database.
-pub(super) async fn run(db: &OutboxConnection) -> Result<(), Error> {
+pub(crate) async fn run(db: &OutboxConnection) -> Result<(), Error> {
     let dialect = dialect::of(db.get_database_backend())?;
     if !dialect.logs_events() {
         return Ok(());

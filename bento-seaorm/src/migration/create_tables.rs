@@ -1,4 +1,5 @@
-//! The migrations: every table, index and view of the outbox, of the inbox and of the event store.
+//! The migrations: every table, index and view of the outbox, of the inbox, of the event store
+//! and of the projections.
 
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbErr};
@@ -18,7 +19,9 @@ impl CreateTables {
     /// The tables of the side that is given.
     pub(super) fn new(tables: Tables) -> Self {
         let prefix = tables.prefix();
-        let name = if tables.is_events() {
+        let name = if tables.is_projections() {
+            format!("m20260104_000001_{prefix}create_projections")
+        } else if tables.is_events() {
             format!("m20260103_000001_{prefix}create_event_store")
         } else if tables.is_inbox() {
             format!("m20260102_000001_{prefix}create_inbox")

@@ -49,11 +49,12 @@ async fn catalogue(db: &DatabaseConnection) -> BTreeSet<String> {
     found
 }
 
-/// The tables of the outbox, of the inbox and of the event store.
-fn sides() -> [Tables; 3] {
+/// The tables of the outbox, of the inbox, of the event store and of the projections.
+fn sides() -> [Tables; 4] {
     let outbox = Tables::default();
     let (inbox, events) = (outbox.inbox(), outbox.events());
-    [outbox, inbox, events]
+    let projections = outbox.projections();
+    [outbox, inbox, events, projections]
 }
 
 /// Creates what is missing of each.
@@ -83,16 +84,20 @@ async fn droppings(db: &DatabaseConnection) -> Vec<String> {
         let tables = dialect.all_tables(&side);
         let drop = |table: &&str| format!("DROP TABLE {table}{cascade}");
         droppings.extend(tables.iter().map(drop));
-        let view = (!side.is_events()).then(|| format!("DROP VIEW {}", side.status()));
+        let view = side
+            .have_a_direction()
+            .then(|| format!("DROP VIEW {}", side.status()));
         droppings.extend(view);
     }
     let asked = match backend {
         DbBackend::Postgres => {
             for side in sides() {
-                let shows = !side.is_events();
+                let shows = side.have_a_direction();
                 droppings
                     .extend(shows.then(|| format!("DROP FUNCTION {} CASCADE", side.as_json())));
-                droppings.push(format!("DROP SEQUENCE {} CASCADE", side.positions()));
+                if !side.is_projections() {
+                    droppings.push(format!("DROP SEQUENCE {} CASCADE", side.positions()));
+                }
             }
             "SELECT 'DROP INDEX ' || indexname FROM pg_indexes WHERE schemaname = 'public' AND \
              indexname NOT LIKE '%_pkey'"

@@ -3,7 +3,9 @@
 //! Decision: docs/decisions/0010-what-a-failed-statement-does.md
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bento_core::EventId;
 use bento_core::outbox::ShardId;
 use sea_orm::{DbBackend, DbErr};
 
@@ -30,6 +32,8 @@ pub(super) struct Health {
     shards: Vec<ShardId>,
     /// The record of the outbox that the writer has read, once something was written.
     known: Option<Known>,
+    /// The events that were written, if they are noted.
+    pub(super) events: Option<Vec<EventId>>,
     /// True if a statement failed or was cancelled.
     pub(super) failed: bool,
     /// True if another transaction was in the way: a deadlock, a serialization failure, a timeout
@@ -103,4 +107,22 @@ impl Health {
     pub(super) fn written(&self) -> Option<(Known, Vec<ShardId>)> {
         self.known.map(|known| (known, self.shards.clone()))
     }
+}
+
+/// See [`Physical::contention`](super::physical::Physical::contention).
+#[derive(Debug)]
+pub(crate) struct Contention(Arc<Mutex<Health>>);
+
+impl Contention {
+    pub(super) fn of(health: &Arc<Mutex<Health>>) -> Self {
+        Self(Arc::clone(health))
+    }
+
+    pub(crate) fn is_noted(&self) -> bool {
+        lock(&self.0).contended
+    }
+}
+
+pub(super) fn lock(health: &Mutex<Health>) -> MutexGuard<'_, Health> {
+    health.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,9 +7,10 @@
 //! Decision: docs/decisions/0009-savepoints-are-named-here.md
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use bento_core::outbox::ShardId;
+use bento_core::EventId;
+use bento_core::outbox::{OutboxEntry, ShardId};
 use bento_core::saving::Saving;
 use bento_core::telemetry;
 use bento_core::unit_of_work::{Flush, FrameError, FrameId, Opener, UnitOfWork};
@@ -18,7 +19,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 use tokio::time::timeout;
 
 use super::background::Background;
-use super::health::{Health, Savepoint};
+use super::health::{Contention, Health, Savepoint, lock};
 use crate::backend::{self, Look};
 use crate::error::Error;
 use crate::events::append::Appended;
@@ -169,7 +170,7 @@ impl Physical {
     /// Returns a handle that tells if another transaction was in the way, also when this one is
     /// over.
     pub(super) fn contention(&self) -> Contention {
-        Contention(Arc::clone(&self.health))
+        Contention::of(&self.health)
     }
 
     /// Notes what a failure may have done to the transaction.
@@ -258,7 +259,7 @@ impl Physical {
         let known = self.look().await?;
         let mut flush = self.unit_of_work.flush(frame, &known.sharding)?;
         let entries = std::mem::take(&mut flush.entries);
-        let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
+        let shards = self.shards_of(&entries);
         let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
         let repeated = self
             .complete(async move { settings.writer.write(&session, entries).await })
@@ -266,6 +267,25 @@ impl Physical {
         flush.done_except(&repeated);
         self.health().add_written(known, shards);
         Ok(())
+    }
+
+    /// The shards of entries that are about to be written. Their events are noted, if they are to
+    /// be.
+    fn shards_of(&self, entries: &[OutboxEntry]) -> Vec<ShardId> {
+        if let Some(events) = &mut self.health().events {
+            events.extend(entries.iter().map(|entry| entry.envelope.event_id));
+        }
+        entries.iter().map(|entry| entry.shard).collect()
+    }
+
+    /// Notes from now on which events are written.
+    pub(super) fn note_events(&self) {
+        self.health().events.get_or_insert_default();
+    }
+
+    /// The events that were written since they are noted.
+    pub(super) fn noted_events(&self) -> Vec<EventId> {
+        self.health().events.take().unwrap_or_default()
     }
 
     /// Appends the events of a save to the stored ones of their aggregate, and to the outbox.
@@ -280,7 +300,7 @@ impl Physical {
         let known = self.look().await?;
         let mut flush = saving.flush(&known.sharding)?;
         let entries = std::mem::take(&mut flush.entries);
-        let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
+        let shards = self.shards_of(&entries);
         let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
         let aggregate_type = head.stream.aggregate_type;
         let append = async move {
@@ -428,16 +448,6 @@ fn count(name: &'static str, aggregate_type: &'static str) {
     telemetry::count_by(name, "aggregate_type", aggregate_type, 1);
 }
 
-/// See [`Physical::contention`].
-#[derive(Debug)]
-pub(crate) struct Contention(Arc<Mutex<Health>>);
-
-impl Contention {
-    pub(crate) fn is_noted(&self) -> bool {
-        lock(&self.0).contended
-    }
-}
-
 fn rolled_back_silently() -> DbErr {
     DbErr::Custom("the database rolled the transaction back when a statement failed".to_owned())
 }
@@ -487,8 +497,4 @@ fn note(health: &Mutex<Health>, session: &Session, error: Option<&DbErr>) {
     if let Some(error) = error {
         session.note(error);
     }
-}
-
-fn lock(health: &Mutex<Health>) -> MutexGuard<'_, Health> {
-    health.lock().unwrap_or_else(PoisonError::into_inner)
 }

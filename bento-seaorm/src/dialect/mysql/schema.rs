@@ -331,6 +331,69 @@ fn handled_event(tables: &Tables) -> String {
     )
 }
 
+/// The projections. The row of one is locked by each of its batches, and changed by them in place.
+pub(super) fn create_projections(tables: &Tables) -> Vec<String> {
+    let event = event_columns();
+    let (projection, checkpoint) = (tables.projection(), tables.projection_checkpoint());
+    let (effect, skip) = (tables.projection_effect(), tables.projection_skip());
+    vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS {projection} (
+    name VARCHAR(128) NOT NULL,
+    version INT NOT NULL,
+    status VARCHAR(16) NOT NULL,
+    created_at DATETIME(6) NOT NULL,
+    live_at DATETIME(6) NULL,
+    place LONGTEXT NULL,
+    total BIGINT NOT NULL DEFAULT 0,
+    built BIGINT NOT NULL DEFAULT 0,
+    build_seconds DOUBLE NOT NULL DEFAULT 0,
+    builder BINARY(16) NULL,
+    builder_expires_at DATETIME(6) NULL,
+    failures INT NOT NULL DEFAULT 0,
+    failed_event BINARY(16) NULL,
+    reason LONGTEXT NULL,
+    stopped_at DATETIME(6) NULL,
+    skips BOOLEAN NOT NULL DEFAULT FALSE,
+    PRIMARY KEY (name, version)
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {checkpoint} (
+    projection VARCHAR(128) NOT NULL,
+    version INT NOT NULL,
+    aggregate_type VARCHAR(190) NOT NULL,
+    aggregate_id VARCHAR(255) NOT NULL,
+    sequence BIGINT NOT NULL,
+    PRIMARY KEY (projection, version, aggregate_type, aggregate_id)
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {effect} (
+    projection VARCHAR(128) NOT NULL,
+    version INT NOT NULL,
+    position BIGINT NOT NULL,
+    shard INT NOT NULL,
+    {event},
+    PRIMARY KEY (projection, version, position)
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {skip} (
+    projection VARCHAR(128) NOT NULL,
+    version INT NOT NULL,
+    event_id BINARY(16) NOT NULL,
+    reason VARCHAR({}) NOT NULL,
+    actor VARCHAR({}) NULL,
+    skipped_at DATETIME(6) NOT NULL,
+    PRIMARY KEY (projection, version, event_id)
+) {TABLE_OPTIONS}",
+            limits::REASON,
+            limits::ACTOR
+        ),
+    ]
+}
+
 /// The handlers of every process.
 fn handler(tables: &Tables) -> String {
     format!(

@@ -369,6 +369,71 @@ pub(super) fn create_events(tables: &Tables) -> Vec<String> {
     statements
 }
 
+/// The projections. The row of one is locked by each of its batches, and changed by them in place.
+pub(super) fn create_projections(tables: &Tables) -> Vec<String> {
+    let event = event_columns();
+    let (projection, checkpoint) = (tables.projection(), tables.projection_checkpoint());
+    let (effect, skip) = (tables.projection_effect(), tables.projection_skip());
+    vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS {projection} (
+    name text NOT NULL,
+    version integer NOT NULL,
+    status text NOT NULL,
+    created_at timestamptz NOT NULL,
+    live_at timestamptz,
+    place text,
+    total bigint NOT NULL DEFAULT 0,
+    built bigint NOT NULL DEFAULT 0,
+    build_seconds double precision NOT NULL DEFAULT 0,
+    builder uuid,
+    builder_expires_at timestamptz,
+    failures integer NOT NULL DEFAULT 0,
+    failed_event uuid,
+    reason text,
+    stopped_at timestamptz,
+    skips boolean NOT NULL DEFAULT FALSE,
+    {} (name, version)
+) WITH (fillfactor = 50)",
+            primary_key(projection)
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {checkpoint} (
+    projection text NOT NULL,
+    version integer NOT NULL,
+    aggregate_type text NOT NULL,
+    aggregate_id text NOT NULL,
+    sequence bigint NOT NULL,
+    {} (projection, version, aggregate_type, aggregate_id)
+) WITH (fillfactor = 70)",
+            primary_key(checkpoint)
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {effect} (
+    projection text NOT NULL,
+    version integer NOT NULL,
+    position bigint NOT NULL,
+    shard integer NOT NULL,
+    {event},
+    {} (projection, version, position)
+)",
+            primary_key(effect)
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {skip} (
+    projection text NOT NULL,
+    version integer NOT NULL,
+    event_id uuid NOT NULL,
+    reason text NOT NULL,
+    actor text,
+    skipped_at timestamptz NOT NULL,
+    {} (projection, version, event_id)
+)",
+            primary_key(skip)
+        ),
+    ]
+}
+
 /// The function answers NULL where a cast would fail the whole query.
 fn status_view(tables: &Tables) -> Vec<String> {
     let as_json = tables.as_json();

@@ -287,6 +287,67 @@ fn handled_event(tables: &Tables) -> String {
     )
 }
 
+/// The projections. The row of one is changed in place by each of its batches.
+pub(super) fn create_projections(tables: &Tables) -> Vec<String> {
+    let event = event_columns();
+    let (projection, checkpoint) = (tables.projection(), tables.projection_checkpoint());
+    let (effect, skip) = (tables.projection_effect(), tables.projection_skip());
+    vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS {projection} (
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    live_at TEXT,
+    place TEXT,
+    total INTEGER NOT NULL DEFAULT 0,
+    built INTEGER NOT NULL DEFAULT 0,
+    build_seconds REAL NOT NULL DEFAULT 0,
+    builder BLOB,
+    builder_expires_at TEXT,
+    failures INTEGER NOT NULL DEFAULT 0,
+    failed_event BLOB,
+    reason TEXT,
+    stopped_at TEXT,
+    skips BOOLEAN NOT NULL DEFAULT FALSE,
+    PRIMARY KEY (name, version)
+)"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {checkpoint} (
+    projection TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    aggregate_type TEXT NOT NULL,
+    aggregate_id TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (projection, version, aggregate_type, aggregate_id)
+)"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {effect} (
+    projection TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    shard INTEGER NOT NULL,
+    {event},
+    PRIMARY KEY (projection, version, position)
+)"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {skip} (
+    projection TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    event_id BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    actor TEXT,
+    skipped_at TEXT NOT NULL,
+    PRIMARY KEY (projection, version, event_id)
+)"
+        ),
+    ]
+}
+
 /// The handlers of every process.
 fn handler(tables: &Tables) -> String {
     format!(

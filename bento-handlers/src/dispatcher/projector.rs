@@ -1,0 +1,82 @@
+//! Projections: events of a relay ([`live`]), and those of the event store while a version is built
+//! ([`build`]), both by the same transaction ([`apply`]).
+
+mod apply;
+mod build;
+mod faults;
+mod live;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bento_relay::event_store::Selection;
+use bento_relay::publish::{Delivery, HandlerRoute, StartFrom};
+use bento_relay::route::covers;
+use bento_seaorm::{Error, ProjectionKey, ProjectionStatus};
+
+pub(super) use self::build::Builds;
+use super::Dispatcher;
+use crate::error::HandleError;
+use crate::projection::ProjectionDescriptor;
+use crate::projection_settings::ProjectionSettings;
+
+/// A projection of a process, with the settings that it runs with.
+pub(crate) struct Projected {
+    pub(crate) descriptor: &'static ProjectionDescriptor,
+    pub(crate) key: ProjectionKey,
+    pub(crate) settings: ProjectionSettings,
+    /// The value whose `project` is called.
+    pub(crate) projection: Arc<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for Projected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Projected")
+            .field("key", &self.key)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Projected {
+    /// The route that a relay records: a new version gets all events that are still pending.
+    pub(crate) fn handler_route(&self) -> HandlerRoute {
+        HandlerRoute::new(self.key.route(), self.descriptor.takes()).from(StartFrom::Beginning)
+    }
+
+    /// True if the projection takes events of this type.
+    fn takes(&self, event_type: &str) -> bool {
+        self.descriptor
+            .takes()
+            .any(|pattern| pattern == event_type || covers(pattern, event_type))
+    }
+
+    /// The stored events that the build reads.
+    fn selection(&self) -> Selection {
+        match (self.descriptor.events, self.descriptor.patterns) {
+            ([event], []) => Selection::EventType(event.schema.to_owned()),
+            _ => Selection::All,
+        }
+    }
+
+    /// The status of a version that is recorded for the first time.
+    fn first_status(&self) -> ProjectionStatus {
+        match self.settings.automatic {
+            true => ProjectionStatus::Building,
+            false => ProjectionStatus::Waiting,
+        }
+    }
+}
+
+impl Dispatcher {
+    /// The projection that takes a batch, if one does.
+    pub(super) fn projection_of(&self, batch: &[Delivery]) -> Option<&Arc<Projected>> {
+        let name = &batch.first()?.destination.name;
+        self.shared.projections.get(&**name)
+    }
+}
+
+/// The error of a statement that is not the projection's: it says nothing of the event.
+fn own(error: Error) -> HandleError {
+    HandleError::from(error).not_tried()
+}

@@ -1,0 +1,280 @@
+//! The transaction that projects: events that the version has not seen, their checkpoints, and what
+//! it writes, together.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bento_core::{Envelope, EventId};
+use bento_seaorm::{Checkpoint, Gap, OutboxTransaction, ProjectionRow};
+
+use super::{Projected, own};
+use crate::call::EventContext;
+use crate::dispatcher::{Dispatcher, scope, undone};
+use crate::error::{Class, HandleError};
+use crate::telemetry;
+
+/// The most missing events that are read at once.
+pub(super) const MISSING: usize = 1_000;
+
+/// The stored events between the checkpoint of an aggregate and its next event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gaps {
+    /// They are read: one that a relay did not bring is projected first.
+    Read,
+    /// They are left: the events are all that is stored.
+    Left,
+}
+
+/// An aggregate, by its type and key.
+pub(super) type Aggregate = (String, String);
+
+/// An event that is to be projected.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) context: EventContext,
+    /// The place in the batch of the relay; `None` for an event out of the event store.
+    pub(super) place: Option<usize>,
+    /// True if the events before it were looked for in the event store.
+    pub(super) is_checked: bool,
+}
+
+impl Event {
+    pub(super) fn envelope(&self) -> &Arc<Envelope> {
+        self.context.envelope()
+    }
+
+    fn aggregate(&self) -> (&str, &str) {
+        let envelope = self.envelope();
+        (&envelope.aggregate_type, &envelope.aggregate_id)
+    }
+}
+
+/// The end of a transaction that has not failed.
+pub(super) enum Applied {
+    /// The transaction has written something.
+    Written(OutboxTransaction),
+    /// Every event was seen before: the transaction has written nothing.
+    Nothing(OutboxTransaction),
+    /// Stored events come before these, and the transaction is rolled back.
+    Missing(Vec<Event>),
+}
+
+impl Dispatcher {
+    /// Projects events in a transaction that has locked the row of the version. After an error the
+    /// transaction is rolled back.
+    pub(super) async fn apply(
+        &self,
+        projected: &Projected,
+        row: &ProjectionRow,
+        tx: OutboxTransaction,
+        events: &[Event],
+        gaps: Gaps,
+    ) -> Result<Applied, HandleError> {
+        let new = match self.unseen(projected, row, &tx, events, gaps).await {
+            Ok(Unseen::Some(new)) => new,
+            Ok(Unseen::None) => return Ok(Applied::Nothing(tx)),
+            Ok(Unseen::Missing(missing)) => {
+                tx.rollback().await?;
+                return Ok(Applied::Missing(missing));
+            }
+            Err(error) => return Err(undone(tx, error).await),
+        };
+        let New {
+            contexts,
+            checkpoints,
+            skipped,
+        } = new;
+        let count = contexts.len();
+        let is_building = row.status.is_before_live();
+        let tx = match contexts.is_empty() {
+            true => tx,
+            false => {
+                self.run_projection(projected, tx, contexts, is_building)
+                    .await?
+            }
+        };
+        let wrote: Result<(), bento_seaorm::Error> = async {
+            tx.write_checkpoints(&projected.key, checkpoints).await?;
+            if is_building {
+                tx.hold_effects(&projected.key).await?;
+            }
+            if row.failures > 0 {
+                tx.forget_failures(&projected.key).await?;
+            }
+            Ok(())
+        }
+        .await;
+        match wrote {
+            Ok(()) => {
+                telemetry::count_projected(&projected.key, "projected", count);
+                telemetry::count_projected(&projected.key, "skipped", skipped);
+                Ok(Applied::Written(tx))
+            }
+            Err(error) => Err(undone(tx, own(error)).await),
+        }
+    }
+
+    /// Calls `project`.
+    async fn run_projection(
+        &self,
+        projected: &Projected,
+        tx: OutboxTransaction,
+        contexts: Vec<EventContext>,
+        is_building: bool,
+    ) -> Result<OutboxTransaction, HandleError> {
+        if is_building {
+            tx.note_events();
+        }
+        let envelopes = contexts.iter().map(|context| &**context.envelope());
+        let metadata = scope::metadata_of_all(envelopes);
+        let call = self.call(&projected.key.name, contexts, 0, Some(tx));
+        let _cancelled_at_the_end = call.cancelled.clone().drop_guard();
+        let running = (projected.descriptor.run)(&*projected.projection, &call);
+        let result = metadata.scope(self.run(&call, running)).await;
+        let tx = call.transaction.expect("it was just put there");
+        match result {
+            Ok(()) => Ok(tx),
+            Err(error) if error.class == Class::Skip => {
+                let refused = HandleError::permanent(
+                    "a projection cannot skip an event: leave it out in `project`, or let an \
+                     operator skip it",
+                );
+                Err(undone(tx, refused.because(error.chain())).await)
+            }
+            Err(error) => Err(undone(tx, error).await),
+        }
+    }
+
+    /// The events that the version has not seen, with the checkpoints behind them.
+    async fn unseen(
+        &self,
+        projected: &Projected,
+        row: &ProjectionRow,
+        tx: &OutboxTransaction,
+        events: &[Event],
+        gaps: Gaps,
+    ) -> Result<Unseen, HandleError> {
+        let key = &projected.key;
+        let aggregates: HashSet<_> = events.iter().map(Event::aggregate).collect();
+        let seen = tx.checkpoints(key, aggregates).await;
+        let mut seen = seen.map_err(own)?;
+        let (mut new, mut between, mut raised) = (Vec::new(), Vec::new(), HashSet::new());
+        for event in events {
+            let sequence = sequence_of(event)?;
+            let (aggregate_type, aggregate_id) = event.aggregate();
+            let aggregate: Aggregate = (aggregate_type.to_owned(), aggregate_id.to_owned());
+            let last = seen.get(&aggregate).copied().unwrap_or(0);
+            if sequence <= last {
+                continue;
+            }
+            if gaps == Gaps::Read && !event.is_checked && sequence > last + 1 {
+                between.push(Gap {
+                    aggregate_type: aggregate.0.clone(),
+                    aggregate_id: aggregate.1.clone(),
+                    after: last,
+                    before: sequence,
+                });
+            }
+            seen.insert(aggregate.clone(), sequence);
+            raised.insert(aggregate);
+            new.push(event.context.clone());
+        }
+        telemetry::count_projected(key, "repeated", events.len() - new.len());
+        if new.is_empty() {
+            return Ok(Unseen::None);
+        }
+        if !between.is_empty() {
+            let missing = tx.events_in(&between, MISSING).await;
+            let missing = missing.map_err(own)?;
+            let missing: Vec<_> = missing
+                .into_iter()
+                .filter(|envelope| projected.takes(&envelope.event_type))
+                .map(from_store)
+                .collect();
+            if !missing.is_empty() {
+                return Ok(Unseen::Missing(missing));
+            }
+        }
+        let mut skipped = 0;
+        if row.skips {
+            let ids: Vec<EventId> = new.iter().map(EventContext::event_id).collect();
+            let left_out = tx.skipped_among(key, &ids).await;
+            let left_out = left_out.map_err(own)?;
+            new.retain(|context| !left_out.contains(&context.event_id()));
+            skipped = ids.len() - new.len();
+        }
+        let checkpoints = raised.into_iter().map(|aggregate| Checkpoint {
+            sequence: seen[&aggregate],
+            aggregate_type: aggregate.0,
+            aggregate_id: aggregate.1,
+        });
+        Ok(Unseen::Some(New {
+            contexts: new,
+            checkpoints: checkpoints.collect(),
+            skipped,
+        }))
+    }
+}
+
+enum Unseen {
+    Some(New),
+    None,
+    Missing(Vec<Event>),
+}
+
+struct New {
+    contexts: Vec<EventContext>,
+    checkpoints: Vec<Checkpoint>,
+    /// The number of events that an operator has said to leave out.
+    skipped: usize,
+}
+
+/// An event out of the event store.
+pub(super) fn from_store(envelope: Envelope) -> Event {
+    Event {
+        context: EventContext::new(Arc::new(envelope), 0),
+        place: None,
+        is_checked: true,
+    }
+}
+
+/// The number of an event in its aggregate.
+fn sequence_of(event: &Event) -> Result<i64, HandleError> {
+    event.context.sequence().ok_or_else(|| {
+        let envelope = event.envelope();
+        HandleError::permanent(format!(
+            "event {} of type `{}` has no sequence, by which a projection knows what it has seen: \
+             give its aggregate a version (`#[aggregate(version)]`), or take it by a handler",
+            envelope.event_id, envelope.event_type
+        ))
+    })
+}
+
+/// Puts stored events before the events of their aggregates that come after them.
+pub(super) fn merged(events: Vec<Event>, missing: Vec<Event>) -> Vec<Event> {
+    let is_whole = missing.len() < MISSING;
+    let mut all = Vec::with_capacity(events.len() + missing.len());
+    let mut by_aggregate: HashMap<Aggregate, Vec<Event>> = HashMap::new();
+    // Those of an aggregate are in their order; the last comes first from now on.
+    for event in missing.into_iter().rev() {
+        let (aggregate_type, id) = event.aggregate();
+        let aggregate = (aggregate_type.to_owned(), id.to_owned());
+        by_aggregate.entry(aggregate).or_default().push(event);
+    }
+    for mut event in events {
+        let (aggregate_type, id) = event.aggregate();
+        let aggregate = (aggregate_type.to_owned(), id.to_owned());
+        if let Some(before) = by_aggregate.get_mut(&aggregate) {
+            let sequence = event.context.sequence();
+            while before
+                .last()
+                .is_some_and(|one| one.context.sequence() < sequence)
+            {
+                all.extend(before.pop());
+            }
+        }
+        event.is_checked = is_whole;
+        all.push(event);
+    }
+    all
+}

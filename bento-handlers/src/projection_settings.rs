@@ -1,0 +1,81 @@
+//! The settings of a projection: how it is built.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// The settings of a projection: how a new version is built.
+///
+/// They are given to [`Handlers::configure_projection`](crate::Handlers::configure_projection), or
+/// read from a file and the environment by `bento::Settings`.
+///
+/// ```
+/// use bento_handlers::ProjectionSettings;
+///
+/// let settings = ProjectionSettings::default().page(500).throttle(2_000);
+/// assert!(settings.automatic);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ProjectionSettings {
+    /// True if a new version is built as soon as a relay serves it; else it waits for
+    /// [`Projections::build`](bento_seaorm::Projections::build). True by default.
+    pub automatic: bool,
+    /// The most stored events of one transaction of the build, 1 to 10,000; 500 by default.
+    /// Deliveries of a relay to the version wait as long as one takes.
+    pub page: usize,
+    /// The most stored events that are read in a second; no limit by default.
+    pub throttle: Option<NonZeroU32>,
+}
+
+impl Default for ProjectionSettings {
+    fn default() -> Self {
+        Self {
+            automatic: true,
+            page: 500,
+            throttle: None,
+        }
+    }
+}
+
+impl ProjectionSettings {
+    /// The keys of the settings in a file: the names of the fields.
+    pub const KEYS: [&'static str; 3] = ["automatic", "page", "throttle"];
+
+    /// Lets a new version wait until it is told to build.
+    #[must_use]
+    pub fn manual(self) -> Self {
+        Self {
+            automatic: false,
+            ..self
+        }
+    }
+
+    /// Sets the most stored events of one transaction; see [`page`](Self#structfield.page).
+    #[must_use]
+    pub fn page(self, page: usize) -> Self {
+        Self { page, ..self }
+    }
+
+    /// Sets the most stored events that are read in a second; 0 for no limit.
+    #[must_use]
+    pub fn throttle(self, events: u32) -> Self {
+        Self {
+            throttle: NonZeroU32::new(events),
+            ..self
+        }
+    }
+
+    /// The rule that a setting breaks, with its name.
+    pub(crate) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        let is_in_range = (1..=10_000).contains(&self.page);
+        (!is_in_range).then_some(("page", "must be 1 to 10,000"))
+    }
+
+    /// The time that a page of so many events takes at least.
+    pub(crate) fn time_for(&self, events: u64) -> Duration {
+        self.throttle.map_or(Duration::ZERO, |throttle| {
+            Duration::from_secs_f64(events as f64 / f64::from(throttle.get()))
+        })
+    }
+}

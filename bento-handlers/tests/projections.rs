@@ -1,0 +1,15 @@
+//! Projections: read models that are equal to what the stored events say, on every back end.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test")]
+
+#[path = "../../bento-seaorm/tests/support/mod.rs"]
+mod support;
+
+#[path = "projections/building.rs"]
+mod building;
+#[path = "projections/following.rs"]
+mod following;
+#[path = "projections/scene.rs"]
+mod scene;
+#[path = "projections/stopping.rs"]
+mod stopping;

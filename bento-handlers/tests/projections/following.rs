@@ -1,0 +1,132 @@
+//! A version that is live follows the events that relays bring.
+
+use bento_handlers::Handlers;
+use bento_relay::publish::FailureClass;
+use bento_seaorm::{ProjectionKey, ProjectionStatus};
+use sea_orm::ConnectionTrait;
+
+use crate::scene::{Credits, LARGE, Scene, deliver, v1};
+use crate::support::{TestDatabase, on_every_back_end};
+
+on_every_back_end!(
+    a_read_model_follows_the_events,
+    an_event_that_comes_again_changes_nothing,
+    an_event_that_a_relay_lost_is_read_from_the_store,
+    a_projection_of_some_events_sees_each_of_them,
+    what_a_live_version_raises_is_in_the_outbox,
+    events_without_a_sequence_are_refused,
+);
+
+async fn a_read_model_follows_the_events(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    let relay = scene.relay(scene.first()).await;
+    for round in 0..10 {
+        for id in ["A", "B", "C"] {
+            scene.credit(id, [round, 5]).await;
+        }
+    }
+    scene.until_live(&v1()).await;
+    scene.until_equal("balance_v1").await;
+    assert_eq!(scene.balances("balance").await, scene.by_hand().await);
+    assert_eq!(scene.db.live_version("balances").await.unwrap(), Some(1));
+    relay.stop().await.unwrap();
+    assert_eq!(
+        database.number("SELECT count(*) FROM bento_outbox").await,
+        0
+    );
+}
+
+/// A live version 1, with the events of two ledgers in the outbox.
+async fn live(scene: &Scene<'_>) -> bento_handlers::Dispatcher {
+    let relay = scene.relay(scene.first()).await;
+    scene.until_live(&v1()).await;
+    relay.stop().await.unwrap();
+    scene.dispatcher(scene.first()).await
+}
+
+async fn an_event_that_comes_again_changes_nothing(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    let dispatcher = live(&scene).await;
+    scene.credit("A", [1, 2, 3]).await;
+    scene.credit("B", [4]).await;
+    let deliveries = scene.deliveries(&v1()).await;
+    for from in [0, 2, 0, 5] {
+        for answer in deliver(&dispatcher, &deliveries[from..]).await {
+            answer.unwrap();
+        }
+        assert_eq!(scene.balances("balance_v1").await, scene.by_hand().await);
+    }
+}
+
+async fn an_event_that_a_relay_lost_is_read_from_the_store(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    let dispatcher = live(&scene).await;
+    scene.credit("A", [1, 2, 3, 4]).await;
+    scene.credit("B", [5, 6]).await;
+    let mut deliveries = scene.deliveries(&v1()).await;
+    // Of A the third is lost, and of B the first two.
+    deliveries.remove(5);
+    deliveries.remove(5);
+    deliveries.remove(2);
+    for answer in deliver(&dispatcher, &deliveries).await {
+        answer.unwrap();
+    }
+    assert_eq!(scene.balances("balance_v1").await, scene.by_hand().await);
+}
+
+async fn a_projection_of_some_events_sees_each_of_them(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    scene.credit("A", [1, 2]).await;
+    let handlers = Handlers::new(()).projection(Credits);
+    let relay = scene.relay_of(scene.dispatcher(handlers).await).await;
+    let key = ProjectionKey::new("credits", 1);
+    scene.until_live(&key).await;
+    scene.credit("B", [3]).await;
+    scene.credit("A", [4]).await;
+    let sum = async || database.number("SELECT cents FROM credit").await;
+    while sum().await < 10 {
+        tokio::task::yield_now().await;
+    }
+    relay.stop().await.unwrap();
+    assert_eq!(sum().await, 10);
+}
+
+async fn what_a_live_version_raises_is_in_the_outbox(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    let dispatcher = live(&scene).await;
+    scene.credit("A", [LARGE]).await;
+    let deliveries = scene.deliveries(&v1()).await;
+    for answer in deliver(&dispatcher, &deliveries).await {
+        answer.unwrap();
+    }
+    let raised = database.schemas().await;
+    assert_eq!(raised.last().unwrap(), "balance.large");
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM bento_projection_effect")
+            .await,
+        0
+    );
+}
+
+async fn events_without_a_sequence_are_refused(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    let dispatcher = live(&scene).await;
+    scene.credit("A", [1]).await;
+    let update = "UPDATE bento_outbox SET sequence = NULL";
+    database.db.execute_unprepared(update).await.unwrap();
+    let deliveries = scene.deliveries(&v1()).await;
+    let answers = deliver(&dispatcher, &deliveries).await;
+    let error = answers[0].as_ref().unwrap_err();
+    assert_eq!(error.class(), FailureClass::Unavailable, "it waits");
+    assert!(error.chain().contains("has no sequence"), "{error}");
+    let state = scene.until(&v1(), |state| state.stop.is_some()).await;
+    assert_eq!(state.status, ProjectionStatus::Live);
+    let stop = state.stop.unwrap();
+    assert_eq!(stop.event_id, Some(deliveries[0].envelope.event_id));
+    assert!(
+        stop.reason.contains("`#[aggregate(version)]`"),
+        "{}",
+        stop.reason
+    );
+}

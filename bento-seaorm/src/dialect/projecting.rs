@@ -1,0 +1,66 @@
+//! The statements of projections that back ends spell differently.
+
+use sea_orm::Statement;
+
+use super::{Dialect, Sql, binds};
+use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
+use crate::tables::Tables;
+
+/// The writing of checkpoints as rows of VALUES.
+pub(super) fn write_values(
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    key: &ProjectionKey,
+    checkpoints: Vec<Checkpoint>,
+) -> Statement {
+    let rows = vec!["(?, ?, ?, ?, ?)"; checkpoints.len()].join(", ");
+    let end = dialect.or_replace_if(
+        tables.projection_checkpoint(),
+        &["projection", "version", "aggregate_type", "aggregate_id"],
+        &["sequence"],
+        "1 = 1",
+    );
+    let insert = format!(
+        "INSERT INTO {{projection_checkpoint}} (projection, version, aggregate_type, \
+         aggregate_id, sequence) VALUES {rows}{end}"
+    );
+    let binds = checkpoints.into_iter().flat_map(|checkpoint| {
+        let Checkpoint {
+            aggregate_type,
+            aggregate_id,
+            sequence,
+        } = checkpoint;
+        binds![
+            &*key.name,
+            key.number(),
+            aggregate_type,
+            aggregate_id,
+            sequence
+        ]
+    });
+    Sql::new(dialect, tables, &insert, binds).build()
+}
+
+/// The query for the events in gaps, each gap a condition.
+pub(super) fn select_in(
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    gaps: &[Gap],
+    limit: u64,
+) -> Statement {
+    let gap = "(aggregate_type = ? AND aggregate_id = ? AND sequence > ? AND sequence < ?)";
+    let conditions = vec![gap; gaps.len()].join(" OR ");
+    let select = format!(
+        "SELECT {{read_stored_event}} FROM {{events}} WHERE {conditions} \
+         ORDER BY aggregate_type, aggregate_id, sequence LIMIT ?"
+    );
+    let binds = gaps.iter().flat_map(|gap| {
+        binds![
+            &*gap.aggregate_type,
+            &*gap.aggregate_id,
+            gap.after,
+            gap.before
+        ]
+    });
+    Sql::new(dialect, tables, &select, binds.chain(binds![limit])).build()
+}

@@ -1,0 +1,85 @@
+//! The route of a version, as relays record it beside their handlers.
+
+use sea_orm::ConnectionTrait;
+
+use super::ProjectionKey;
+use crate::connection::OutboxConnection;
+use crate::dialect::{self, Sql, binds};
+use crate::error::Error;
+use crate::relay_store::living_relays;
+use crate::tables::Tables;
+
+impl OutboxConnection {
+    /// Tells if relays of the outbox or of the inbox bring a version its events, and if it is
+    /// paused; `None` until one has recorded it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    ///
+    /// # Cancel safety
+    /// It only reads.
+    #[doc(hidden)]
+    pub async fn projection_route(&self, key: &ProjectionKey) -> Result<Option<bool>, Error> {
+        let of_outbox = self.is_paused_in(self.tables(), key).await?;
+        let of_inbox = self.is_paused_in(&self.tables().inbox(), key).await?;
+        Ok(match (of_outbox, of_inbox) {
+            (Some(one), Some(other)) => Some(one || other),
+            (one, other) => one.or(other),
+        })
+    }
+
+    /// True if relays of the outbox bring a version its events.
+    ///
+    /// # Errors
+    /// [`Error`].
+    ///
+    /// # Cancel safety
+    /// It only reads.
+    #[doc(hidden)]
+    pub async fn is_routed(&self, key: &ProjectionKey) -> Result<bool, Error> {
+        Ok(self.is_paused_in(self.tables(), key).await?.is_some())
+    }
+
+    /// True if no living relay serves a version.
+    ///
+    /// # Errors
+    /// [`Error`].
+    ///
+    /// # Cancel safety
+    /// It only reads.
+    #[doc(hidden)]
+    pub async fn is_unserved(&self, key: &ProjectionKey) -> Result<bool, Error> {
+        let backend = self.get_database_backend();
+        let dialect = dialect::of(backend)?;
+        let route = key.route();
+        for tables in [self.tables(), &self.tables().inbox()] {
+            let relays = living_relays(self.shielded(), dialect, tables).await;
+            let relays = relays.map_err(|error| Error::from_statement(backend, error))?;
+            let mut served = relays.iter().flat_map(|(_, served)| served);
+            if served.any(|served| *served.name == *route) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Tells if a version is paused; `None` if it is not recorded in these tables.
+    async fn is_paused_in(
+        &self,
+        tables: &Tables,
+        key: &ProjectionKey,
+    ) -> Result<Option<bool>, Error> {
+        let backend = self.get_database_backend();
+        let dialect = dialect::of(backend)?;
+        let select = Sql::new(
+            dialect,
+            tables,
+            "SELECT paused_at IS NOT NULL FROM {handler} WHERE name = ?",
+            binds![key.route()],
+        );
+        let row = self.shielded().query_one_raw(select.build()).await;
+        let row = row.map_err(|error| Error::from_statement(backend, error))?;
+        let is_paused = row.map(|row| row.try_get_by_index(0)).transpose();
+        is_paused.map_err(Error::Database)
+    }
+}

@@ -1,0 +1,177 @@
+//! The swap: a version whose build has read everything becomes the live one.
+
+use sea_orm::ConnectionTrait;
+
+use super::{ProjectionKey, ProjectionStatus};
+use crate::backend;
+use crate::connection::OutboxConnection;
+use crate::dialect::{self, Bind, Dialect, Sql, binds};
+use crate::error::Error;
+use crate::transaction::OutboxTransaction;
+
+/// The end of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub struct Swapped {
+    /// The status: live, or replaced if a higher version is live.
+    pub status: ProjectionStatus,
+    /// The version that was live before.
+    pub before: Option<u32>,
+    /// The events that were raised during the build, and are in the outbox now.
+    pub released: u64,
+}
+
+impl OutboxTransaction {
+    /// Makes a version live that is built, in place of the one that is; unless that one is higher.
+    /// The views show its tables then, where DDL is part of a transaction.
+    ///
+    /// # Errors
+    /// [`Error`].
+    ///
+    /// # Cancel safety
+    /// The statement is finished in the background.
+    #[doc(hidden)]
+    pub async fn swap_projection(
+        &self,
+        key: &ProjectionKey,
+        views: &[&str],
+    ) -> Result<Swapped, Error> {
+        let dialect = dialect::of(self.get_database_backend())?;
+        let before = self.live_version_locked(dialect, key).await?;
+        let is_live = before.is_none_or(|before| before < key.version);
+        if is_live && before.is_some() {
+            self.set_statuses(
+                dialect,
+                "UPDATE {projection} SET status = ? WHERE name = ? AND status = ?",
+                binds![
+                    ProjectionStatus::Replaced.as_str(),
+                    &*key.name,
+                    ProjectionStatus::Live.as_str()
+                ],
+            )
+            .await?;
+        }
+        let (status, live_at) = match is_live {
+            true => (ProjectionStatus::Live, "{now}"),
+            false => (ProjectionStatus::Replaced, "live_at"),
+        };
+        let update = format!(
+            "UPDATE {{projection}} SET status = ?, live_at = {live_at}, builder = NULL, \
+             builder_expires_at = NULL WHERE name = ? AND version = ?"
+        );
+        let key_of = binds![status.as_str(), &*key.name, key.number()];
+        self.set_statuses(dialect, &update, key_of).await?;
+        let released = self.release_effects(key).await?;
+        if is_live && !dialect.ddl_commits() {
+            let statements = show(dialect, key, views);
+            self.run_own(move |session| async move {
+                for statement in statements {
+                    session.execute_unprepared(&statement).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(Swapped {
+            status,
+            before: before.filter(|&before| before != key.version),
+            released,
+        })
+    }
+
+    async fn live_version_locked(
+        &self,
+        dialect: &'static dyn Dialect,
+        key: &ProjectionKey,
+    ) -> Result<Option<u32>, Error> {
+        let select = Sql::new(
+            dialect,
+            self.tables(),
+            "SELECT version FROM {projection} WHERE name = ? AND status = ? ORDER BY version DESC \
+             {lock_rows}",
+            binds![&*key.name, ProjectionStatus::Live.as_str()],
+        )
+        .build();
+        let row = self
+            .run_own(move |session| async move { session.query_one_raw(select).await })
+            .await?;
+        let version = row.map(|row| row.try_get_by_index::<i32>(0)).transpose();
+        Ok(version.map_err(Error::Database)?.map(i32::unsigned_abs))
+    }
+
+    async fn set_statuses(
+        &self,
+        dialect: &'static dyn Dialect,
+        update: &str,
+        binds: impl IntoIterator<Item = Bind>,
+    ) -> Result<(), Error> {
+        let update = Sql::new(dialect, self.tables(), update, binds).build();
+        self.run_own(move |session| async move { session.execute_raw(update).await })
+            .await?;
+        Ok(())
+    }
+}
+
+impl OutboxConnection {
+    /// Shows the tables of a live version in its views, where DDL is not part of a transaction:
+    /// after the swap, and again whenever a process starts, because one may have died between.
+    ///
+    /// # Errors
+    /// [`Error`].
+    ///
+    /// # Cancel safety
+    /// The statement is finished in the background; each view shows one version or the other.
+    #[doc(hidden)]
+    pub async fn show_projection(&self, key: &ProjectionKey, views: &[&str]) -> Result<(), Error> {
+        let backend = self.get_database_backend();
+        let dialect = dialect::of(backend)?;
+        if !dialect.ddl_commits() {
+            return Ok(());
+        }
+        for statement in show(dialect, key, views) {
+            let shown = self.shielded().execute_unprepared(&statement).await;
+            shown.map_err(|error| Error::from_statement(backend, error))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the error of a table that the views of a version are to show, and that is missing.
+    ///
+    /// # Errors
+    /// The error of the database for anything else.
+    ///
+    /// # Cancel safety
+    /// It only reads.
+    #[doc(hidden)]
+    pub async fn missing_projection_table(
+        &self,
+        key: &ProjectionKey,
+        views: &[&str],
+    ) -> Result<Option<String>, Error> {
+        let backend = self.get_database_backend();
+        let dialect = dialect::of(backend)?;
+        for view in views {
+            let table = table_of(key, view);
+            let select = format!("SELECT 1 FROM {} WHERE 1 = 0", dialect.quoted(&table));
+            match self.shielded().execute_unprepared(&select).await {
+                Ok(_) => {}
+                Err(error) if backend::missing_table(backend, &error).is_some() => {
+                    return Ok(Some(table));
+                }
+                Err(error) => return Err(Error::from_statement(backend, error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The table of a version that a view shows.
+fn table_of(key: &ProjectionKey, view: &str) -> String {
+    format!("{view}_v{}", key.version)
+}
+
+/// The statements that make the views show a version.
+fn show(dialect: &'static dyn Dialect, key: &ProjectionKey, views: &[&str]) -> Vec<String> {
+    let replace = |view: &&str| dialect.replace_view(view, &table_of(key, view));
+    views.iter().flat_map(replace).collect()
+}
