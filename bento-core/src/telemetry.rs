@@ -1,4 +1,5 @@
-//! Log targets and metric names of raising and flushing: they are part of the public interface.
+//! Log targets, span and metric names of raising, flushing and storing: they are part of the public
+//! interface.
 //!
 //! Events of the journey are logged under these targets, with the fields `event_id`, `event_type`,
 //! `aggregate_id`, `correlation_id` and `tenant_id` where they are known.
@@ -9,6 +10,21 @@ pub const TARGET_RAISE: &str = "bento::raise";
 pub const TARGET_FLUSH: &str = "bento::flush";
 /// Log target of the event store.
 pub const TARGET_EVENTS: &str = "bento::events";
+
+/// Span of a load of an event-sourced aggregate from a database, under the target of the event
+/// store at level info. Without a subscriber it is not made.
+///
+/// Fields: `aggregate_type`, `aggregate_id`. With the answer: `events` (the number of events that
+/// were applied), `sequence` (the number of the last one, 0 without an event), `snapshot` (the
+/// number of the event whose snapshot the load began at, if it did); or `error`.
+pub const SPAN_LOAD: &str = "bento.load";
+/// Span of an append of the events of a save, with their way into the outbox, under the target of
+/// the event store at level info. Without a subscriber it is not made.
+///
+/// Fields: `aggregate_type`, `aggregate_id`, `events` (their number), `sequence` (that of the last
+/// one). With the answer: `outcome` (`appended`, `conflict`, `failed`) and `error`. A save that was
+/// cancelled has no outcome. The transaction may be rolled back later.
+pub const SPAN_APPEND: &str = "bento.append";
 
 /// Counter: pending events that were dropped without being collected, by `event_type`.
 pub const FORGOTTEN_EVENTS: &str = "bento_forgotten_events_total";

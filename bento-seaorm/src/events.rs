@@ -6,3 +6,4 @@ pub(crate) mod load;
 pub(crate) mod page;
 mod place;
 pub(crate) mod snapshot;
+mod span;

@@ -8,7 +8,6 @@ use crate::connection::OutboxConnection;
 use crate::dialect::{self, Sql};
 use crate::entity;
 use crate::error::Error;
-use crate::events::append::Appended;
 use crate::outbox::OutboxWriter;
 use crate::outbox::meta::Expected;
 use crate::stream::{Head, StreamId};
@@ -95,9 +94,7 @@ pub async fn append(
             may_be_known: false,
             envelope,
         };
-        if writer.append(tx, &head, vec![entry]).await? == Appended::Conflict {
-            return Err(head.conflict(None, None));
-        }
+        writer.append(tx, &head, vec![entry]).await?;
     }
     Ok(())
 }

@@ -43,6 +43,8 @@ mod sessions;
 mod shop;
 #[path = "transaction/snapshots.rs"]
 mod snapshots;
+#[path = "transaction/spans.rs"]
+mod spans;
 mod support;
 #[path = "transaction/telling.rs"]
 mod telling;

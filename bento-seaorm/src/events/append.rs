@@ -8,7 +8,9 @@ use bento_core::EventId;
 use bento_core::event::EventKind;
 use bento_core::outbox::OutboxEntry;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, SqlErr, Statement};
+use tracing::Instrument as _;
 
+use super::span;
 use crate::backend;
 use crate::columns::{STORED, stored_list, stored_values};
 use crate::dialect::{self, Dialect, Sql, binds, rows_of_placeholders};
@@ -19,7 +21,7 @@ use crate::tables::Tables;
 
 /// The answer to an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Appended {
+enum Appended {
     Done,
     /// The head is another one; nothing was written.
     Conflict,
@@ -31,9 +33,31 @@ impl OutboxWriter {
     /// MySQL four.
     ///
     /// # Errors
-    /// [`Error::NotMigrated`] without the tables, [`Error::AlreadyStored`] for an event whose id is
-    /// that of a stored one, else what the database says.
+    /// [`Error::Conflict`] if the head is another one: nothing was written. [`Error::NotMigrated`]
+    /// without the tables, [`Error::AlreadyStored`] for an event whose id is that of a stored one,
+    /// else what the database says.
     pub(crate) async fn append(
+        &self,
+        tx: &DatabaseTransaction,
+        head: &Head,
+        entries: Vec<OutboxEntry>,
+    ) -> Result<(), Error> {
+        let span = span::of_append(head);
+        let append = async {
+            match self.try_append(tx, head, entries).await? {
+                Appended::Done => Ok(()),
+                Appended::Conflict => {
+                    let actual = self.head(tx, &head.stream).await?;
+                    Err(head.conflict(Some(actual.unwrap_or(0)), None))
+                }
+            }
+        };
+        let answer = append.instrument(span.clone()).await;
+        span::appended(&span, answer.as_ref().copied());
+        answer
+    }
+
+    async fn try_append(
         &self,
         tx: &DatabaseTransaction,
         head: &Head,

@@ -4,8 +4,10 @@ use bento_core::event_sourced::{Replay, Snapshots, StreamFault};
 use bento_core::{Aggregate, EventSourced, telemetry};
 use bento_relay::event_store::Moment;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
+use tracing::{Instrument as _, Span};
 
 use super::snapshot::{self, Read, Restored, Tail};
+use super::span;
 use crate::dialect::{self, Dialect, Sql, binds};
 use crate::error::Error;
 use crate::stream::StreamId;
@@ -31,21 +33,28 @@ pub(crate) async fn load<A: EventSourced, C: ConnectionTrait>(
         return Ok(None);
     };
     telemetry::count_by(telemetry::LOADS, "aggregate_type", A::TYPE, 1);
+    let span = span::of_load(&stream);
     let load = Load {
+        span: &span,
         connection,
         dialect: dialect::of(connection.get_database_backend())?,
         tables,
         stream: &stream,
         until,
     };
-    match (A::SNAPSHOTS, until) {
-        (None, _) | (_, Some(Moment::Time(_))) => load.all(id).await,
-        (Some(snapshots), _) => load.by_snapshot(&snapshots, id).await,
-    }
+    let loading = async {
+        match (A::SNAPSHOTS, until) {
+            (None, _) | (_, Some(Moment::Time(_))) => load.all(id).await,
+            (Some(snapshots), _) => load.by_snapshot(&snapshots, id).await,
+        }
+    };
+    let loaded = loading.instrument(span.clone()).await;
+    loaded.inspect_err(|error| span::failed(&span, error))
 }
 
 /// A load of one aggregate.
 struct Load<'a, C> {
+    span: &'a Span,
     connection: &'a C,
     dialect: &'static dyn Dialect,
     tables: &'a Tables,
@@ -55,7 +64,7 @@ struct Load<'a, C> {
 
 impl<C: ConnectionTrait> Load<'_, C> {
     async fn all<A: EventSourced>(&self, id: A::Id) -> Result<Option<A>, Error> {
-        self.behind(Replay::new(id)).await
+        self.behind(0, Replay::new(id)).await
     }
 
     async fn by_snapshot<A: EventSourced>(
@@ -88,8 +97,8 @@ impl<C: ConnectionTrait> Load<'_, C> {
             self.apply(&mut replay, row)?;
         }
         let loaded = match is_last {
-            true => self.finish(replay),
-            false => self.behind(replay).await,
+            true => self.finish(from, replay),
+            false => self.behind(from, replay).await,
         };
         let is_far = |loaded: &A| loaded.version() >= Some(from + snapshots.every());
         Ok(loaded?.map(|loaded| match is_far(&loaded) {
@@ -106,15 +115,19 @@ impl<C: ConnectionTrait> Load<'_, C> {
         loaded
     }
 
-    /// Applies all events behind those that were applied.
-    async fn behind<A: EventSourced>(&self, mut replay: Replay<A>) -> Result<Option<A>, Error> {
+    /// Applies all events behind those that were applied to the snapshot with the number `from`.
+    async fn behind<A: EventSourced>(
+        &self,
+        from: i64,
+        mut replay: Replay<A>,
+    ) -> Result<Option<A>, Error> {
         loop {
             let rows = self.query(self.after(replay.sequence())).await?;
             for row in &rows {
                 self.apply(&mut replay, row)?;
             }
             if (rows.len() as u64) < PAGE {
-                return self.finish(replay);
+                return self.finish(from, replay);
             }
         }
     }
@@ -163,7 +176,8 @@ impl<C: ConnectionTrait> Load<'_, C> {
             .map_err(|fault| self.broken(fault))
     }
 
-    fn finish<A: EventSourced>(&self, replay: Replay<A>) -> Result<Option<A>, Error> {
+    fn finish<A: EventSourced>(&self, from: i64, replay: Replay<A>) -> Result<Option<A>, Error> {
+        span::loaded(self.span, from, replay.sequence());
         replay.finish().map_err(|fault| self.broken(fault))
     }
 

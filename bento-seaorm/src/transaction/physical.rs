@@ -22,7 +22,6 @@ use super::background::Background;
 use super::health::{Contention, Health, Savepoint, lock};
 use crate::backend::{self, Look};
 use crate::error::Error;
-use crate::events::append::Appended;
 use crate::outbox::Known;
 use crate::session::{ROLLBACK_LIMIT, Session, to_the_end};
 use crate::settings::Settings;
@@ -304,14 +303,8 @@ impl Physical {
         let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
         let aggregate_type = head.stream.aggregate_type;
         let append = async move {
-            let appended = settings.writer.append(&session, &head, entries).await?;
-            match appended {
-                Appended::Done => Ok(head),
-                Appended::Conflict => {
-                    let actual = settings.writer.head(&session, &head.stream).await?;
-                    Err(head.conflict(Some(actual.unwrap_or(0)), None))
-                }
-            }
+            settings.writer.append(&session, &head, entries).await?;
+            Ok(head)
         };
         let head = self.complete(append).await.inspect_err(|error| {
             self.unit_of_work.statement_failed();

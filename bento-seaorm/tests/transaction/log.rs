@@ -5,11 +5,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<(Level, String, Line)>>>);
+pub struct Log {
+    lines: Arc<Mutex<Vec<(Level, String, Line)>>>,
+    spans: Arc<Mutex<Vec<(Level, &'static str, Line)>>>,
+}
 
 /// The fields of a line, the message among them.
 pub type Line = BTreeMap<String, String>;
@@ -17,20 +22,50 @@ pub type Line = BTreeMap<String, String>;
 impl Log {
     /// The fields of the lines of this level and target.
     pub fn lines(&self, level: Level, target: &str) -> Vec<Line> {
-        let lines = self.0.lock().unwrap();
+        let lines = self.lines.lock().unwrap();
         lines
             .iter()
             .filter(|line| line.0 == level && line.1 == target)
             .map(|line| line.2.clone())
             .collect()
     }
+
+    /// The fields of the spans of this level and name that have ended.
+    pub fn spans(&self, level: Level, name: &str) -> Vec<Line> {
+        let spans = self.spans.lock().unwrap();
+        spans
+            .iter()
+            .filter(|span| span.0 == level && span.1 == name)
+            .map(|span| span.2.clone())
+            .collect()
+    }
 }
 
-impl<S: Subscriber> Layer<S> for Log {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        context.span(id).unwrap().extensions_mut().insert(fields);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let span = context.span(id).unwrap();
+        values.record(span.extensions_mut().get_mut::<Fields>().unwrap());
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let span = context.span(&id).unwrap();
+        let Some(fields) = span.extensions_mut().remove::<Fields>() else {
+            return;
+        };
+        let (level, name) = (*span.metadata().level(), span.name());
+        self.spans.lock().unwrap().push((level, name, fields.0));
+    }
+
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        self.0.lock().unwrap().push((
+        self.lines.lock().unwrap().push((
             *event.metadata().level(),
             event.metadata().target().to_owned(),
             fields.0,
