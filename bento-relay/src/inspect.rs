@@ -1,9 +1,11 @@
-//! The state of the outbox for operators: the backlog by tenant and route, the leases, the relays.
+//! The state of the outbox for operators: the backlog by tenant and route, the leases, the relays;
+//! and that of the event store.
 //!
 //! [`Inspect`] answers questions, [`Coverage`] lists lanes that no relay serves, [`Monitor`]
-//! publishes both as metrics.
+//! publishes both as metrics. [`InspectEvents`] counts stored aggregates and events.
 
 mod coverage;
+mod events;
 mod monitor;
 
 use std::future::Future;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use bento_core::outbox::{ShardId, Sharding};
 
 pub use self::coverage::{Coverage, Overlap};
+pub use self::events::{InspectEvents, StoredAggregates};
 pub use self::monitor::{Monitor, MonitorHandle, MonitorSettings};
 use crate::store::{RelayId, StoreError};
 

@@ -307,6 +307,11 @@ pub(crate) trait Dialect: Backend {
     /// positions, or moves them to the published ones.
     fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
 
+    /// The sum of a column of whole numbers, as a whole number.
+    fn sum(&self, column: &str) -> String {
+        format!("SUM({column})")
+    }
+
     /// A time as it is read: NULL where the driver cannot read it.
     fn read_time(&self, column: &str) -> String {
         column.to_owned()

@@ -42,6 +42,10 @@ impl DatabaseEvents {
     pub fn new(db: OutboxConnection) -> Self {
         Self { db }
     }
+
+    pub(crate) fn db(&self) -> &OutboxConnection {
+        &self.db
+    }
 }
 
 impl DatabaseEvents {

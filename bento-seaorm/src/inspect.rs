@@ -1,4 +1,6 @@
-//! The state of the outbox for operators: counts, ages, relays.
+//! The state of the outbox for operators: counts, ages, relays. And that of the event store.
+
+mod events;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

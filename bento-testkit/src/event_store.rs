@@ -1,4 +1,5 @@
-//! The conformance suite for stores of events: every [`EventStore`] runs it and behaves the same.
+//! The conformance suite for stores of events: every [`EventStore`] with its [`InspectEvents`] runs
+//! it and behaves the same.
 //!
 //! Each rule is a public function named for it, in the module of its subject. A rule is a test: it
 //! is not made to be dropped before its end. A store implements [`EventStoreBench`] for its tests
@@ -35,6 +36,7 @@
 
 use bento_core::Envelope;
 use bento_relay::event_store::EventStore;
+use bento_relay::inspect::InspectEvents;
 
 pub use self::aggregates::{Counted, Credited, Gauge, GaugeEvent, Opened, Purse, PurseEvent};
 
@@ -43,6 +45,7 @@ mod bench;
 pub mod concurrency;
 pub mod cursors;
 pub mod faults;
+pub mod inspect;
 pub mod moments;
 pub mod pages;
 pub mod saving;
@@ -58,7 +61,7 @@ pub enum Never {}
 )]
 pub trait EventStoreBench: Sized {
     /// The store.
-    type Store: EventStore + Send + 'static;
+    type Store: EventStore + InspectEvents + Send + 'static;
     /// A transaction that is still open, see [`stage`](Self::stage); [`Never`] if there is none.
     type Staged;
 
@@ -138,6 +141,9 @@ macro_rules! event_store_conformance {
                 cursors::reading_goes_on_behind_any_event
                 cursors::a_cursor_is_kept_as_text
                 cursors::a_cursor_of_garbage_is_refused
+                inspect::an_empty_store_has_no_counts
+                inspect::aggregates_and_events_are_counted_by_type
+                inspect::the_last_position_rises
             }
         }
     };
@@ -173,6 +179,7 @@ mod tests {
             ("concurrency", include_str!("event_store/concurrency.rs")),
             ("cursors", include_str!("event_store/cursors.rs")),
             ("faults", include_str!("event_store/faults.rs")),
+            ("inspect", include_str!("event_store/inspect.rs")),
             ("moments", include_str!("event_store/moments.rs")),
             ("pages", include_str!("event_store/pages.rs")),
             ("saving", include_str!("event_store/saving.rs")),

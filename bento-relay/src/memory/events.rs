@@ -1,6 +1,6 @@
 //! A store of events in memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,7 @@ use super::MemoryStore;
 use crate::event_store::{
     Cursor, EventStore, EventStoreError, Moment, Page, Selection, StoredEvent,
 };
+use crate::inspect::{InspectEvents, StoredAggregates};
 
 /// A store of events in memory: for tests of code that is generic over [`EventStore`]. Clones share
 /// their events.
@@ -228,6 +229,28 @@ impl EventStore for MemoryEvents {
     }
 }
 
+impl InspectEvents for MemoryEvents {
+    async fn stored_aggregates(&self) -> Result<Vec<StoredAggregates>, EventStoreError> {
+        let history = self.history();
+        let mut types: BTreeMap<&str, StoredAggregates> = BTreeMap::new();
+        for selection in history.index.keys() {
+            let Selection::Aggregate { aggregate_type, .. } = selection else {
+                continue;
+            };
+            let counts = types.entry(aggregate_type).or_default();
+            counts.aggregate_type.clone_from(aggregate_type);
+            counts.aggregates += 1;
+            counts.events += history.head(selection).cast_unsigned();
+        }
+        Ok(types.into_values().collect())
+    }
+
+    async fn last_position(&self) -> Result<Option<i64>, EventStoreError> {
+        let last = self.history().events.len() as i64;
+        Ok((last > 0).then_some(last))
+    }
+}
+
 /// The stored events, and where those of each selection are.
 #[derive(Debug)]
 struct History {
@@ -279,6 +302,12 @@ impl History {
         positions.map(|position| self.event(*position))
     }
 
+    /// The number of the last event of an aggregate; 0 without one.
+    fn head(&self, stream: &Selection) -> i64 {
+        let last = self.events_of(stream).next_back();
+        last.and_then(|event| event.sequence).unwrap_or(0)
+    }
+
     /// The events of an aggregate up to a moment.
     fn events_until(&self, stream: &Selection, until: Option<Moment>) -> Vec<Arc<Envelope>> {
         let last = match until {
@@ -302,8 +331,7 @@ impl History {
     }
 
     fn check_head<A: EventSourced>(&self, key: &str, expected: i64) -> Result<(), EventStoreError> {
-        let last = self.events_of(&stream_of::<A>(key.to_owned())).next_back();
-        let actual = last.and_then(|event| event.sequence).unwrap_or(0);
+        let actual = self.head(&stream_of::<A>(key.to_owned()));
         if actual == expected {
             return Ok(());
         }

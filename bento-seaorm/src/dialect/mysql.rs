@@ -265,6 +265,11 @@ impl Dialect for MySql {
         })
     }
 
+    /// A sum is a DECIMAL.
+    fn sum(&self, column: &str) -> String {
+        format!("CAST(SUM({column}) AS SIGNED)")
+    }
+
     fn shown(&self, column: &str) -> Option<String> {
         match column {
             "event_id" => Some(format!("HEX({column})")),

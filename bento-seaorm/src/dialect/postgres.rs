@@ -250,6 +250,11 @@ impl Dialect for Postgres {
         })
     }
 
+    /// The sum of large numbers is a `numeric`.
+    fn sum(&self, column: &str) -> String {
+        format!("SUM({column})::bigint")
+    }
+
     /// The driver panics at a time that is infinite, or beyond the calendar of chrono.
     fn read_time(&self, column: &str) -> String {
         format!(

@@ -11,6 +11,7 @@
 //! | `{row_number}` | the number that a row has beside its columns, or NULL |
 //! | `{now}`, `{now_once}` | the time, by the database's clock |
 //! | `{read_time a}`, `{micros_until a}` | the column `a` as the back end reads it |
+//! | `{sum a}` | the sum of the whole numbers in the column `a` |
 //! | `{lock_rows}`, `{lock_unlocked}` | the end of a SELECT that locks |
 //! | `?` | the next parameter: a value, or a time that is counted from now |
 //! | `IN (?)` | the test that the back end has for a list of numbers, ids or texts ([`any_of`]) |
@@ -180,6 +181,7 @@ impl<'a> Sql<'a> {
             return self.text.push_str(&match function {
                 "read_time" => dialect.read_time(column),
                 "micros_until" => dialect.micros_until(column),
+                "sum" => dialect.sum(column),
                 _ => unreachable!("`{{{name}}}` is not known"),
             });
         }

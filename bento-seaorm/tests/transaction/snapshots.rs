@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use bento_core::{EventSourced, telemetry};
 use bento_relay::event_store::Moment;
-use bento_seaorm::OutboxConnection;
+use bento_relay::inspect::{InspectEvents as _, StoredAggregates};
+use bento_seaorm::{DatabaseEvents, OutboxConnection};
 use bento_testkit::Counters;
 use sea_orm::{ConnectionTrait, DbBackend, Schema, Statement, Value};
 
@@ -24,6 +25,7 @@ on_every_back_end!(
     a_snapshot_that_cannot_be_written_fails_no_save,
     a_load_of_many_events_asks_for_a_snapshot,
     a_model_is_loaded_from_its_snapshot,
+    snapshots_are_counted_by_type,
 );
 
 /// Saves an aggregate in a transaction of its own.
@@ -280,4 +282,19 @@ async fn a_model_is_loaded_from_its_snapshot(database: &TestDatabase) {
     loaded.count(1);
     save!(db, &mut loaded);
     assert_eq!(load::<row::Model>(&db).await.version, 7);
+}
+
+async fn snapshots_are_counted_by_type(database: &TestDatabase) {
+    let (db, _) = metered(database, 5).await;
+    let mut newer: wider::Meter = load(&db).await;
+    newer.count();
+    save!(db, &mut newer);
+    let counted = DatabaseEvents::new(db).stored_aggregates().await.unwrap();
+    let meters = StoredAggregates {
+        aggregate_type: "meter".to_owned(),
+        aggregates: 1,
+        events: 6,
+        snapshots: 2,
+    };
+    assert_eq!(counted, [meters]);
 }
