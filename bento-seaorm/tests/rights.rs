@@ -401,6 +401,7 @@ async fn each_does_its_work(roles: &Roles<'_>) {
     inbox::consume(outbox, consumer.clone()).await;
     inbox::operate(outbox, operator.clone()).await;
     events::append_and_read(outbox, writer.clone()).await;
+    events::operate(outbox, operator.clone()).await;
 
     refused(outbox, &writer, &events::REFUSED).await;
     refused(
@@ -432,6 +433,7 @@ async fn each_does_its_work(roles: &Roles<'_>) {
         "DELETE FROM bento_relay",
     ];
     refused(outbox, &operator, &of_others).await;
+    refused(outbox, &operator, &events::REFUSED).await;
     for db in [writer, relays, consumer, operator] {
         db.close().await.unwrap();
     }

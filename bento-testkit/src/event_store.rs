@@ -132,6 +132,7 @@ macro_rules! event_store_conformance {
                 faults::an_event_that_the_aggregate_does_not_list_is_told
                 faults::an_aggregate_is_loaded_as_it_was_before_a_fault
                 faults::an_event_of_an_old_version_is_upcast
+                faults::events_that_cannot_be_decoded_are_read_as_they_are
                 pages::an_empty_store_has_an_empty_last_page
                 pages::pages_of_every_size_give_each_event_once
                 pages::a_selection_holds_its_own_events_alone

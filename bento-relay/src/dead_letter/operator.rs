@@ -1,5 +1,7 @@
-//! Commands for dead letters, held events, tenants and handlers on behalf of an actor; a policy is
-//! asked first.
+//! Commands for dead letters, held events, tenants, handlers and stored events on behalf of an
+//! actor; a policy is asked first.
+
+mod events;
 
 use bento_core::envelope::Envelope;
 use bento_core::id::EventId;
@@ -8,6 +10,7 @@ use super::{
     Amendment, BlankReason, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters,
     DiscardedDeadLetter, Discarding, ReplayMode, ReplayReport, Replayed,
 };
+use crate::event_store::EventStoreError;
 use crate::handler_control::{HandledAgain, HandlerControl, HandlerState};
 use crate::held::{HeldEvents, HeldFilter};
 use crate::store::{Leftovers, StoreError};
@@ -15,7 +18,8 @@ use crate::tenant::{
     AllowAll, PausedTenant, Pauses, Refused, TenantAction, TenantPolicy, TenantRequest,
 };
 
-/// A store used by one person or system, within the limits of a [`TenantPolicy`].
+/// A store, of an outbox or of events, used by one person or system within the limits of a
+/// [`TenantPolicy`].
 ///
 /// A request for one tenant needs the right to that tenant. A filter without a tenant needs the
 /// right to all of them; the policy is asked for tenant `None`.
@@ -58,6 +62,9 @@ pub enum OperatorError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store of events failed.
+    #[error(transparent)]
+    EventStore(#[from] EventStoreError),
 }
 
 impl<'a, S> Operator<'a, S> {

@@ -46,6 +46,8 @@ pub enum TenantAction {
     RetireHandler,
     /// Let a handler handle an event once more.
     HandleAgain,
+    /// Read the stored events of an aggregate.
+    ReadEvents,
 }
 
 impl TenantRequest {
@@ -72,8 +74,8 @@ impl TenantRequest {
 /// Decides which actor may do what for which tenant.
 ///
 /// The policy is asked before a transaction begins and before an operator lists, amends, replays,
-/// discards, pauses, resumes or ends the wait of held events. A refused action is not begun. The
-/// answer must come at once: load the data for the decision beforehand.
+/// discards, pauses, resumes, ends the wait of held events or reads stored ones. A refused action
+/// is not begun. The answer must come at once: load the data for the decision beforehand.
 ///
 /// ```
 /// use bento_relay::tenant::{Refusal, TenantAction, TenantPolicy, TenantRequest};
@@ -204,6 +206,7 @@ impl TenantAction {
             Self::ResumeHandler => "resume handlers",
             Self::RetireHandler => "retire handlers",
             Self::HandleAgain => "have events handled again",
+            Self::ReadEvents => "read stored events",
         }
     }
 }

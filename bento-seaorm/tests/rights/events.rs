@@ -1,7 +1,9 @@
 //! The work of a service on the event store: it appends and reads, and changes nothing.
 
 use bento_core::{PendingEvents, WireShape, aggregate, domain_event};
+use bento_relay::dead_letter::Operator;
 use bento_relay::event_store::{Cursor, EventStore as _, Selection};
+use bento_relay::inspect::InspectEvents as _;
 use bento_seaorm::{DatabaseEvents, Error, OutboxConnection, Tables};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde::{Deserialize, Serialize};
@@ -86,6 +88,20 @@ pub(crate) async fn append_and_read(outbox: &Outbox, db: DatabaseConnection) {
             .await;
         assert_eq!(page.unwrap().events.len(), 32, "{of:?}");
     }
+}
+
+/// Looks at what is stored.
+pub(crate) async fn operate(outbox: &Outbox, db: DatabaseConnection) {
+    let events = DatabaseEvents::new(outbox.connection(db).build());
+    let [ledgers] = &events.stored_aggregates().await.unwrap()[..] else {
+        panic!("one type of aggregates")
+    };
+    let counts = (ledgers.aggregates, ledgers.events, ledgers.snapshots);
+    assert_eq!(counts, (1, 32, 1));
+    assert!(events.last_position().await.unwrap().is_some());
+    let operator = Operator::new(&events, "alice");
+    let page = operator.events_of("ledger", "A", &Cursor::START, 100).await;
+    assert_eq!(page.unwrap().events.len(), 32);
 }
 
 async fn credit(db: &OutboxConnection, ledger: &mut Ledger, cents: i64) -> Result<(), Error> {

@@ -4,10 +4,10 @@ use bento_core::codec::DecodeError;
 use bento_core::event_sourced::StreamFault;
 use bento_core::report::with_causes;
 use bento_core::{Aggregate, DomainEvent, Envelope};
-use bento_relay::event_store::{EventStore, EventStoreError, Moment};
+use bento_relay::event_store::{EventStore, EventStoreError, Moment, Selection};
 use chrono::{SubsecRound, Utc};
 
-use super::bench::{expect, loaded, save};
+use super::bench::{all, expect, loaded, save};
 use super::{Counted, Credited, EventStoreBench, Opened, Purse, skipped};
 
 /// An event of purse `a` as a row has it.
@@ -159,6 +159,29 @@ pub async fn a_malformed_payload_is_told<B: EventStoreBench>(bench: &B) {
     );
     assert!(is_told, "{fault:?}");
     assert!(text.contains("event 2") && text.contains("cents"), "{text}");
+}
+
+/// Events that this program cannot decode are read in pages as they are stored, of every selection.
+pub async fn events_that_cannot_be_decoded_are_read_as_they_are<B: EventStoreBench>(bench: &B) {
+    let events = vec![
+        opened(1),
+        event(2, "bento_testkit.purse.lost", 7, r#"{"where": "here"}"#),
+        event(3, Credited::SCHEMA, 2, r#"{"cents":5,"rate":2}"#),
+        event(4, Credited::SCHEMA, 1, r#"{"cents":"five""#),
+    ];
+    let rule = "events_that_cannot_be_decoded_are_read_as_they_are";
+    if !is_restored(bench, rule, events.clone()).await {
+        return;
+    }
+    let store = bench.store();
+    let read = async |of| {
+        let read = all(&store, &of).await.into_iter();
+        read.map(|event| event.envelope).collect::<Vec<_>>()
+    };
+    assert_eq!(read(Selection::of::<Purse>("a")).await, events);
+    assert_eq!(read(Selection::All).await, events);
+    let lost = Selection::EventType("bento_testkit.purse.lost".to_owned());
+    assert_eq!(read(lost).await, events[1..2]);
 }
 
 /// An event that another aggregate raises is told with its number.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test")]
 
 mod alerts;
+mod events;
 mod monitor;
 mod operator;
 mod scene;
