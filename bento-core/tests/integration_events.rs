@@ -339,7 +339,7 @@ fn stored_ones_can_be_read_in_every_declared_version() {
     let stored = |version| StoredSchema {
         schema: PUBLIC.into(),
         version,
-        count: 1,
+        count: Some(1),
         place: "outbox".into(),
     };
     let report = Registry::global().check_stored([stored(1), stored(2)]);

@@ -221,7 +221,7 @@ fn what_is_stored_is_compared_with_what_can_be_decoded() {
     let stored = |schema: &str, version| StoredSchema {
         schema: schema.into(),
         version,
-        count: 3,
+        count: Some(3),
         place: "outbox".into(),
     };
     let registry = Registry::global();
@@ -267,7 +267,7 @@ fn a_release_that_was_rolled_back_still_starts() {
     let stored = |schema: &str, version| StoredSchema {
         schema: schema.into(),
         version,
-        count: 1,
+        count: Some(1),
         place: "dead letters".into(),
     };
     let report = Registry::global()

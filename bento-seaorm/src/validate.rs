@@ -3,23 +3,25 @@
 use bento_core::Registry;
 use bento_core::registry::{StoredReport, StoredSchema};
 use bento_relay::telemetry::TARGET_INSPECT;
-use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, QueryResult, Statement};
 
-use crate::dialect;
+use crate::dialect::{self, Sql};
 use crate::error::Error;
 use crate::session::Shielded;
 use crate::tables::{TablePrefix, Tables};
 
-/// Compares every event type and version in the outbox, the held rows and the dead letters with
-/// those that this binary can decode. Call it before the service starts. Bytes that were enqueued
-/// without a Rust type are left out. Payloads are not decoded; a dry run of a replay does that for
-/// dead letters.
+/// Compares every event type and version in the outbox, the held rows, the dead letters and the
+/// event store with those that this binary can decode. Call it before the service starts. Bytes
+/// that were enqueued without a Rust type are left out. Payloads are not decoded; a dry run of a
+/// replay does that for dead letters.
 ///
 /// [`StoredReport::into_result`] makes an error of versions that this binary has retired. It
 /// accepts versions that another release can decode, so that a service starts after a rollback;
 /// these are a warning in the log.
 ///
-/// It reads the three tables once; they are short unless a backlog waits.
+/// It reads three tables once; they are short unless a backlog waits. Of the event store it reads
+/// two entries of an index for each event type and version, however many events there are, and so
+/// it does not count them.
 ///
 /// ```no_run
 /// # type Started = Result<(), Box<dyn std::error::Error>>;
@@ -58,7 +60,7 @@ pub async fn validate_stored_with(
 async fn stored(db: &DatabaseConnection, prefix: TablePrefix) -> Result<Vec<StoredSchema>, Error> {
     let backend = db.get_database_backend();
     let tables = Tables::new(prefix).on(backend);
-    dialect::for_tables(backend, &tables)?;
+    let dialect = dialect::for_tables(backend, &tables)?;
     let count = |(place, table): (&str, &str)| {
         format!(
             "SELECT event_type, schema_version, count(*), '{place}' FROM {table} WHERE \
@@ -70,19 +72,38 @@ async fn stored(db: &DatabaseConnection, prefix: TablePrefix) -> Result<Vec<Stor
         ("held rows", tables.held()),
         ("dead letters", tables.dead_letter()),
     ];
-    let select = format!("{} ORDER BY 1, 2, 4", counts.map(count).join(" UNION ALL "));
-    let rows = Shielded::new(db.clone())
-        .query_all_raw(Statement::from_string(backend, select))
-        .await;
-    let rows = rows.map_err(|error| Error::from_statement(backend, error))?;
-    rows.iter().map(stored_schema).collect()
+    let counts = format!("{} ORDER BY 1, 2, 4", counts.map(count).join(" UNION ALL "));
+    let counts = Statement::from_string(backend, counts);
+    let versions = Sql::new(dialect, &tables, dialect.stored_versions(), []).build();
+    let mut stored = read(db, counts, counted).await?;
+    stored.extend(read(db, versions, of_event_store).await?);
+    Ok(stored)
 }
 
-fn stored_schema(row: &QueryResult) -> Result<StoredSchema, Error> {
+async fn read(
+    db: &DatabaseConnection,
+    select: Statement,
+    read: impl Fn(&QueryResult) -> Result<StoredSchema, DbErr>,
+) -> Result<Vec<StoredSchema>, Error> {
+    let rows = Shielded::new(db.clone()).query_all_raw(select).await;
+    let rows = rows.and_then(|rows| rows.iter().map(read).collect());
+    rows.map_err(|error| Error::from_statement(db.get_database_backend(), error))
+}
+
+fn counted(row: &QueryResult) -> Result<StoredSchema, DbErr> {
     Ok(StoredSchema {
         schema: row.try_get_by_index(0)?,
         version: row.try_get_by_index::<i32>(1)?.cast_unsigned(),
-        count: row.try_get_by_index::<i64>(2)?.cast_unsigned(),
+        count: Some(row.try_get_by_index::<i64>(2)?.cast_unsigned()),
         place: row.try_get_by_index(3)?,
+    })
+}
+
+fn of_event_store(row: &QueryResult) -> Result<StoredSchema, DbErr> {
+    Ok(StoredSchema {
+        schema: row.try_get_by_index(0)?,
+        version: row.try_get_by_index::<i32>(1)?.cast_unsigned(),
+        count: None,
+        place: "event store".to_owned(),
     })
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
+#[path = "event_store/versions.rs"]
+mod versions;
 
 use bento_core::{Aggregate as _, Envelope, integration_event};
 use bento_seaorm::{

@@ -12,9 +12,9 @@ pub struct StoredSchema {
     pub schema: String,
     /// The stored schema version.
     pub version: u32,
-    /// The number of events.
-    pub count: u64,
-    /// The place of the events, as an operator calls it: `outbox`, `dead letters`.
+    /// The number of events; `None` where too many are stored to be counted.
+    pub count: Option<u64>,
+    /// The place of the events, as an operator calls it: `outbox`, `dead letters`, `event store`.
     pub place: String,
 }
 
@@ -28,7 +28,10 @@ impl fmt::Display for StoredSchema {
         } = self;
         // Whoever may write to the outbox chose it, and it may stand in a log.
         let schema = schema.escape_debug();
-        write!(f, "{count} × `{schema}` version {version} in {place}")
+        if let Some(count) = count {
+            write!(f, "{count} × ")?;
+        }
+        write!(f, "`{schema}` version {version} in {place}")
     }
 }
 
@@ -94,12 +97,12 @@ impl StoredError {
 /// let stored = StoredSchema {
 ///     schema: "order.placed".into(),
 ///     version: 1,
-///     count: 3,
+///     count: Some(3),
 ///     place: "outbox".into(),
 /// };
 /// let report = Registry::global().check_stored([stored]);
 /// assert!(report.is_ok() && !report.is_complete(), "another release declares it");
-/// assert_eq!(report.findings()[0].stored().count, 3);
+/// assert_eq!(report.findings()[0].stored().count, Some(3));
 /// report.into_result()?;
 /// # Ok::<_, bento_core::registry::StoredErrors>(())
 /// ```
@@ -221,7 +224,7 @@ mod tests {
         let stored = StoredSchema {
             schema: "a\n ERROR forged".into(),
             version: 1,
-            count: 2,
+            count: Some(2),
             place: "outbox".into(),
         };
         assert_eq!(

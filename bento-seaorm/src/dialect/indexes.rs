@@ -34,8 +34,12 @@ impl Index<'_> {
     }
 }
 
-/// The indexes of the event store, and one for each of these columns of its events.
-pub(super) fn of_events<'a>(tables: &'a Tables, ordering: &[&'static str]) -> Vec<Index<'a>> {
+/// The indexes of stored events that every back end has, and those by which it orders them: names
+/// and columns.
+pub(super) fn of_events<'a>(
+    tables: &'a Tables,
+    ordering: &[(&'static str, &'static str)],
+) -> Vec<Index<'a>> {
     let table = tables.event();
     let index = |name, columns, unique| Index {
         table,
@@ -45,9 +49,10 @@ pub(super) fn of_events<'a>(tables: &'a Tables, ordering: &[&'static str]) -> Ve
     };
     let mut all = vec![
         index("event_id", "event_id", true),
-        index("event_type", "event_type, position", false),
+        index("schema_version", "event_type, schema_version", false),
     ];
-    all.extend(ordering.iter().map(|&column| index(column, column, false)));
+    let ordering = ordering.iter();
+    all.extend(ordering.map(|&(name, columns)| index(name, columns, false)));
     all
 }
 

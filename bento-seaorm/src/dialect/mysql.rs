@@ -265,6 +265,12 @@ impl Dialect for MySql {
         })
     }
 
+    /// Read as a loose scan of the index, *Using index for group-by*. In subqueries of a recursive
+    /// query the server reads every entry.
+    fn stored_versions(&self) -> &'static str {
+        "SELECT event_type, schema_version FROM {events} GROUP BY event_type, schema_version"
+    }
+
     /// A sum is a DECIMAL.
     fn sum(&self, column: &str) -> String {
         format!("CAST(SUM({column}) AS SIGNED)")

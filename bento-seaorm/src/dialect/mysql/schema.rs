@@ -135,7 +135,6 @@ pub(super) fn create_events(tables: &Tables) -> Vec<String> {
     statements.extend(
         indexes::of_events(tables, &[])
             .iter()
-            .filter(|index| index.unique)
             .map(|index| create_index(index, schema)),
     );
     statements

@@ -360,8 +360,13 @@ pub(super) fn create_events(tables: &Tables) -> Vec<String> {
             primary_key(snapshot)
         ),
     ];
+    let ordering = [
+        ("event_type", "event_type, position"),
+        ("position", "position"),
+        ("transaction", "transaction"),
+    ];
     statements.extend(
-        indexes::of_events(tables, &["position", "transaction"])
+        indexes::of_events(tables, &ordering)
             .iter()
             .map(indexes::Index::create_if_missing),
     );

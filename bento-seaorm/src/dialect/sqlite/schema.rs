@@ -87,7 +87,7 @@ pub(super) fn create_events(tables: &Tables) -> Vec<String> {
         ),
     ];
     statements.extend(
-        indexes::of_events(tables, &[])
+        indexes::of_events(tables, &[("event_type", "event_type, position")])
             .iter()
             .map(indexes::Index::create_if_missing),
     );
