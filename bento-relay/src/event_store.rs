@@ -3,6 +3,7 @@
 
 mod cursor;
 mod error;
+mod view;
 
 use std::future::Future;
 
@@ -13,6 +14,7 @@ use futures_util::{Stream, TryStreamExt as _, stream};
 
 pub use self::cursor::{Cursor, InvalidCursor};
 pub use self::error::EventStoreError;
+pub use self::view::View;
 
 /// A moment in the history of an aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +154,23 @@ pub trait EventStore: Sync {
         after: &Cursor,
         limit: usize,
     ) -> impl Future<Output = Result<Page, EventStoreError>> + Send;
+
+    /// Makes a [`View`] of the stored events of an aggregate. Returns `None` if it has none.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    ///
+    /// # Cancel safety
+    /// Nothing is changed if the future is dropped.
+    fn project<V: View>(
+        &self,
+        id: impl Into<<V::Aggregate as EventSourced>::Id> + Send,
+    ) -> impl Future<Output = Result<Option<V>, EventStoreError>> + Send
+    where
+        Self: Sized,
+    {
+        view::project(self, id.into())
+    }
 
     /// The events behind a place, up to those that are stored when the last page is read.
     fn stream(
