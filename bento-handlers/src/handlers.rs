@@ -15,7 +15,7 @@ use crate::dispatcher::{Dispatcher, Projected};
 use crate::error::{BuildError, BuildFault};
 use crate::projection::{Projection, ProjectionDescriptor, ProjectionRegistration};
 use crate::projection_settings::ProjectionSettings;
-use crate::settings::{HandlerSettings, SettingFault};
+use crate::settings::HandlerSettings;
 use crate::state::{Provided, States};
 use crate::telemetry::TARGET_HANDLE;
 
@@ -154,6 +154,14 @@ impl<S> Handlers<S> {
     ) -> Self {
         self.projection_settings.insert(name.into(), settings);
         self
+    }
+
+    /// Configures projections by their names: with what `bento::Settings` has read from a file and
+    /// the environment.
+    pub fn projection_settings(self, settings: &BTreeMap<String, ProjectionSettings>) -> Self {
+        settings.iter().fold(self, |handlers, (name, settings)| {
+            handlers.configure_projection(name, settings.clone())
+        })
     }
 
     /// Adds a value that handlers take as `State<T>`; an earlier one of its type is replaced.
@@ -318,11 +326,12 @@ fn projected(
         });
     }
     for (name, settings) in &settings {
-        let projection = known.get(&**name).copied();
-        if let (Some(projection), Some((setting, rule))) = (projection, settings.fault()) {
-            let fault = SettingFault::new([setting], rule);
-            faults.push(BuildFault::ProjectionSetting { projection, fault });
-        }
+        let Some(projection) = known.get(&**name).copied() else {
+            continue;
+        };
+        let of_projection = settings.faults().into_iter();
+        faults
+            .extend(of_projection.map(|fault| BuildFault::ProjectionSetting { projection, fault }));
     }
     let mut all = Vec::with_capacity(projections.len());
     for (descriptor, projection) in projections {

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::settings::SettingFault;
+
 /// The settings of a projection: how a new version is built.
 ///
 /// They are given to [`Handlers::configure_projection`](crate::Handlers::configure_projection), or
@@ -12,7 +14,11 @@ use std::time::Duration;
 /// use bento_handlers::ProjectionSettings;
 ///
 /// let settings = ProjectionSettings::default().page(500).throttle(2_000);
-/// assert!(settings.automatic);
+/// assert!(settings.automatic && settings.faults().is_empty());
+/// assert_eq!(
+///     ProjectionSettings::default().page(0).faults()[0].to_string(),
+///     "`page`: must be 1 to 10,000"
+/// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -66,10 +72,12 @@ impl ProjectionSettings {
         }
     }
 
-    /// The rule that a setting breaks, with its name.
-    pub(crate) fn fault(&self) -> Option<(&'static str, &'static str)> {
+    /// The settings that break a rule.
+    #[must_use]
+    pub fn faults(&self) -> Vec<SettingFault> {
         let is_in_range = (1..=10_000).contains(&self.page);
-        (!is_in_range).then_some(("page", "must be 1 to 10,000"))
+        let fault = || SettingFault::new(["page"], "must be 1 to 10,000");
+        (!is_in_range).then(fault).into_iter().collect()
     }
 
     /// The time that a page of so many events takes at least.

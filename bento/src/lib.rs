@@ -134,9 +134,14 @@ pub use bento_handlers as handlers;
 #[cfg(feature = "handlers")]
 pub use bento_handlers::{
     Consumer, ConsumerError, ConsumerHandle, ConsumerProbe, ConsumerSettings, HandleError,
-    Handlers, SourceSettings, consumer, event_handler, projection,
+    Handlers, Projection, ProjectionFault, ProjectionSettings, SourceSettings, consumer,
+    event_handler, projection,
 };
 pub use bento_relay::source;
+pub use bento_seaorm::{
+    BuildProgress, ProjectionError, ProjectionKey, ProjectionState, ProjectionStatus,
+    ProjectionStop, Projections,
+};
 pub use bento_seaorm::{Inbox, inbox};
 // Brokers.
 #[cfg(feature = "http")]

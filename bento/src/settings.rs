@@ -27,6 +27,7 @@
 //!   and `memory` need no section.
 //! - A section `[handlers.<name>]` has the settings of a handler, whose name has dots:
 //!   `[handlers.stock.reserve]`, `BENTO_HANDLERS__STOCK__RESERVE__TIMEOUT`.
+//! - A section `[projections.<name>]` says how a new version of a projection is built.
 //! - Everything that is wrong is reported at once, each with the line or the variable. No message
 //!   shows a secret.
 
@@ -34,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 #[cfg(feature = "handlers")]
-use bento_handlers::{ConsumerSettings, HandlerSettings};
+use bento_handlers::{ConsumerSettings, HandlerSettings, ProjectionSettings};
 use bento_relay::publish::{Destination, Publishers};
 use bento_relay::route::{Router, RouterConfig, RouterErrors};
 use bento_relay::{Relay, RelayBuilder, RelaySettings, RelayStore};
@@ -46,6 +47,8 @@ mod fault;
 mod handlers;
 mod kubernetes;
 mod origin;
+#[cfg(feature = "handlers")]
+mod projections;
 mod publishers;
 mod read;
 mod router;
@@ -104,6 +107,10 @@ pub struct Settings {
     /// [`Handlers::settings`](bento_handlers::Handlers::settings).
     #[cfg(feature = "handlers")]
     pub handlers: BTreeMap<String, HandlerSettings>,
+    /// The settings of projections, by name; they are for
+    /// [`Handlers::projection_settings`](bento_handlers::Handlers::projection_settings).
+    #[cfg(feature = "handlers")]
+    pub projections: BTreeMap<String, ProjectionSettings>,
     /// The settings of the consumer.
     #[cfg(feature = "handlers")]
     pub consumer: ConsumerSettings,
@@ -122,6 +129,8 @@ impl Default for Settings {
             publishers: BTreeMap::new(),
             #[cfg(feature = "handlers")]
             handlers: BTreeMap::new(),
+            #[cfg(feature = "handlers")]
+            projections: BTreeMap::new(),
             #[cfg(feature = "handlers")]
             consumer: ConsumerSettings::default(),
             #[cfg(feature = "handlers")]

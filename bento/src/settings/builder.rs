@@ -8,7 +8,7 @@ use std::{env, fs};
 
 use bento_core::names::{Hint, Listed};
 #[cfg(feature = "handlers")]
-use bento_handlers::{ConsumerSettings, HandlerSettings};
+use bento_handlers::{ConsumerSettings, HandlerSettings, ProjectionSettings};
 use bento_relay::RelaySettings;
 use bento_relay::route::{KeyPath, RouterConfig, Step};
 
@@ -17,6 +17,8 @@ use super::fault::FaultKind;
 use super::fault::{ConfigError, Fault, Faults};
 #[cfg(feature = "handlers")]
 use super::handlers;
+#[cfg(feature = "handlers")]
+use super::projections;
 use super::publishers::{PublisherSettings, WITHOUT_SECTION};
 use super::read::{Part, origin, unknown_key};
 #[cfg(feature = "handlers")]
@@ -25,13 +27,14 @@ use super::tree::{self, Entry, Node, Table};
 use super::{Settings, kubernetes, router};
 
 const PREFIX: &str = "BENTO_";
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "application",
     "publisher",
     "relay",
     "router",
     "publishers",
     "handlers",
+    "projections",
     "consumer",
     "sources",
 ];
@@ -214,7 +217,9 @@ impl Reading<'_> {
             .and_then(|entry| router::read(entry, &there, self.faults));
         let application = self.application();
         #[cfg(feature = "handlers")]
-        let (handlers, consumer, sources) = (self.handlers(), self.consumer(), self.sources());
+        let (handlers, projections) = (self.handlers(), self.projections());
+        #[cfg(feature = "handlers")]
+        let (consumer, sources) = (self.consumer(), self.sources());
         #[cfg(not(feature = "handlers"))]
         self.refuse_handlers();
         let publisher = self.publisher(&sections, router.as_ref());
@@ -228,6 +233,8 @@ impl Reading<'_> {
             #[cfg(feature = "handlers")]
             handlers,
             #[cfg(feature = "handlers")]
+            projections,
+            #[cfg(feature = "handlers")]
             consumer,
             #[cfg(feature = "handlers")]
             sources,
@@ -240,6 +247,17 @@ impl Reading<'_> {
         let section = self.table.remove("handlers");
         let read = section.map(|section| handlers::read(section, self.faults));
         read.unwrap_or_default()
+    }
+
+    /// The settings of the projections, by their names.
+    #[cfg(feature = "handlers")]
+    fn projections(&mut self) -> BTreeMap<String, ProjectionSettings> {
+        let sections = self.sections("projections").into_iter();
+        let read = |(name, entry): (String, Entry)| {
+            let settings = projections::read(&name, entry, self.faults)?;
+            Some((name, settings))
+        };
+        sections.filter_map(read).collect()
     }
 
     #[cfg(feature = "handlers")]
@@ -263,7 +281,7 @@ impl Reading<'_> {
     /// Refuses settings of handlers and of what brings them events, which this program has none of.
     #[cfg(not(feature = "handlers"))]
     fn refuse_handlers(&mut self) {
-        for section in ["handlers", "consumer", "sources"] {
+        for section in ["handlers", "projections", "consumer", "sources"] {
             if let Some(Entry { origin, .. }) = self.table.remove(section) {
                 let feature = "handlers".to_owned();
                 self.faults.push(Fault {

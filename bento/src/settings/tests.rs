@@ -12,6 +12,8 @@ mod example;
 #[cfg(feature = "handlers")]
 mod handlers;
 mod messages;
+#[cfg(feature = "handlers")]
+mod projections;
 mod round_trip;
 mod router;
 #[cfg(feature = "nats")]

@@ -22,7 +22,7 @@ fn example() -> String {
                 let of_kind = ["publishers", "sources"].map(|of| format!("[{of}.{kind}"));
                 !is_on && of_kind.iter().any(|header| line.starts_with(header))
             };
-            let of_handlers = ["[handlers", "[consumer", "[sources"];
+            let of_handlers = ["[handlers", "[projections", "[consumer", "[sources"];
             let has_handlers = cfg!(feature = "handlers")
                 || !of_handlers.iter().any(|header| line.starts_with(header));
             is_kept = has_handlers && !WITH_FEATURE.iter().any(is_off);
@@ -43,6 +43,8 @@ fn it_shows_the_defaults() {
         publishers: settings.publishers.clone(),
         #[cfg(feature = "handlers")]
         handlers: BTreeMap::from([("stock.reserve".to_owned(), HandlerSettings::default())]),
+        #[cfg(feature = "handlers")]
+        projections: BTreeMap::from([("balances".to_owned(), ProjectionSettings::default())]),
         #[cfg(feature = "handlers")]
         sources: settings.sources.clone(),
         ..Settings::default()

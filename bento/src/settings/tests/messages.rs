@@ -27,7 +27,7 @@ fromat = "text"
         ],
         expect![[r#"
             bento.toml:1: unknown key `publishr`; did you mean `publisher`?
-            bento.toml:2: unknown key `retries`; the keys are `application`, `publisher`, `relay`, `router`, `publishers`, `handlers`, `consumer`, `sources`
+            bento.toml:2: unknown key `retries`; the keys are `application`, `publisher`, `relay`, `router`, `publishers`, `handlers`, `projections`, `consumer`, `sources`
             bento.toml:5: unknown key `relay.bathc`; did you mean `relay.batch`?
             bento.toml:6: unknown key `relay.timeout`; the keys are `batch`, `batch_bytes`, `workers`, `turn`, `retry`, `circuit`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `unroutable_after`, `retention`, `lanes`
             bento.toml:9: unknown key `relay.retry.transient.max_attempt`; did you mean `relay.retry.transient.max_attempts`?
