@@ -208,13 +208,11 @@ pub(crate) trait Dialect: Backend {
         format!("\"{name}\"")
     }
 
-    /// The statements after which a view shows a table. Its columns may be others than before.
+    /// The statements that show a table in a view, whose columns may be others than before.
     fn replace_view(&self, view: &str, table: &str) -> Vec<String> {
         let (view, table) = (self.quoted(view), self.quoted(table));
-        vec![
-            format!("DROP VIEW IF EXISTS {view}"),
-            format!("CREATE VIEW {view} AS SELECT * FROM {table}"),
-        ]
+        let drop = format!("DROP VIEW IF EXISTS {view}");
+        vec![drop, format!("CREATE VIEW {view} AS SELECT * FROM {table}")]
     }
 
     /// The writing of checkpoints of a projection, each of another aggregate.
