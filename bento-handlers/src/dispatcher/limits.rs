@@ -59,6 +59,12 @@ impl Limits {
         timeout.unwrap_or(self.terms().publish_timeout) + MARGIN
     }
 
+    /// The time for a page of a projection that is built.
+    pub(super) fn of_page(&self, db: &OutboxConnection) -> Duration {
+        let of_relay = self.terms().publish_timeout;
+        self.of_projection(db).unwrap_or(of_relay)
+    }
+
     /// The time for a batch of a projection, where it differs from the relay's: nothing else is
     /// written on SQLite meanwhile.
     pub(super) fn of_projection(&self, db: &OutboxConnection) -> Option<Duration> {

@@ -13,6 +13,8 @@ on_every_back_end!(
     an_event_that_comes_again_changes_nothing,
     an_event_that_a_relay_lost_is_read_from_the_store,
     a_projection_of_some_events_sees_each_of_them,
+    many_events_that_it_does_not_take_hide_none_that_it_does,
+    events_that_are_not_stored_are_projected_while_it_is_built,
     what_a_live_version_raises_is_in_the_outbox,
     events_without_a_sequence_are_refused,
 );
@@ -89,6 +91,57 @@ async fn a_projection_of_some_events_sees_each_of_them(database: &TestDatabase) 
     }
     relay.stop().await.unwrap();
     assert_eq!(sum().await, 10);
+}
+
+async fn many_events_that_it_does_not_take_hide_none_that_it_does(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    let relay = scene.relay_of(scene.dispatcher(credits()).await).await;
+    let key = ProjectionKey::new("credits", 1);
+    scene.until_live(&key).await;
+    relay.stop().await.unwrap();
+    let dispatcher = scene.dispatcher(credits()).await;
+    // A long history without a credit, as far as this test is concerned, and then one that is lost.
+    scene.credit("A", (1..=1_100).map(|_| 1)).await;
+    scene.credit("A", [100]).await;
+    scene.credit("A", [1_000]).await;
+    let other = "UPDATE bento_event SET event_type = 'ledger.opened' WHERE sequence <= 1100";
+    database.db.execute_unprepared(other).await.unwrap();
+    let deliveries = scene.deliveries(&key).await;
+    let last = &deliveries[deliveries.len() - 1..];
+    deliver(&dispatcher, last).await.remove(0).unwrap();
+    let cents = database.number("SELECT cents FROM credit").await;
+    assert_eq!(cents, 1 + 100 + 1_000);
+}
+
+fn credits() -> Handlers {
+    Handlers::new(()).projection(Credits)
+}
+
+async fn events_that_are_not_stored_are_projected_while_it_is_built(database: &TestDatabase) {
+    use bento_handlers::ProjectionSettings;
+    let scene = Scene::on(database).await;
+    let settings = ProjectionSettings::default().manual();
+    let handlers = scene.first().configure_projection("balances", settings);
+    let dispatcher = scene.dispatcher(handlers).await;
+    scene.credit("A", [1, 2]).await;
+    scene.credit("B", [3]).await;
+    // Those of B are of another service, or of an aggregate that is a row.
+    let foreign = "DELETE FROM bento_event WHERE aggregate_id = 'B'";
+    database.db.execute_unprepared(foreign).await.unwrap();
+    let deliveries = scene.deliveries(&v1()).await;
+    let first = deliver(&dispatcher, &deliveries).await.remove(0);
+    assert_eq!(
+        first.unwrap_err().class(),
+        FailureClass::NotTried,
+        "it is recorded now"
+    );
+    for answer in deliver(&dispatcher, &deliveries).await {
+        answer.unwrap();
+    }
+    let state = scene.until(&v1(), |_| true).await;
+    assert_eq!(state.status, ProjectionStatus::Waiting);
+    let balances = scene.balances("balance_v1").await;
+    assert_eq!(balances, [("B".to_owned(), 3, 2)], "the build brings A");
 }
 
 async fn what_a_live_version_raises_is_in_the_outbox(database: &TestDatabase) {

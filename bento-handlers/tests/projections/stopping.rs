@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use bento_handlers::Handlers;
 use bento_seaorm::{ProjectionError, ProjectionStatus};
 use sea_orm::ConnectionTrait;
 
-use crate::scene::{BAD, Scene, v1};
+use crate::scene::{BAD, Credits, Scene, v1};
 use crate::support::{TestDatabase, on_every_back_end};
 
 on_every_back_end!(
@@ -16,6 +17,7 @@ on_every_back_end!(
     a_paused_version_waits,
     a_missing_table_is_told_at_the_start,
     a_checkpoint_ahead_of_the_store_is_told_at_the_start,
+    a_projection_with_another_name_is_told,
 );
 
 async fn a_live_version_stops_at_the_event_that_fails(database: &TestDatabase) {
@@ -170,4 +172,27 @@ async fn a_checkpoint_ahead_of_the_store_is_told_at_the_start(database: &TestDat
     let state = scene.until(&v1(), |state| state.stop.is_some()).await;
     assert!(state.stop.unwrap().reason.contains("higher version"));
     relay.stop().await.unwrap();
+}
+
+async fn a_projection_with_another_name_is_told(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    let relay = scene.relay(scene.first()).await;
+    scene.until_live(&v1()).await;
+    scene.credit("A", [1]).await;
+    scene.until_equal("balance_v1").await;
+    relay.stop().await.unwrap();
+    let renamed = Handlers::new(()).projection(Credits);
+    let dispatcher = scene.dispatcher(renamed).await;
+    let faults = dispatcher.projection_faults().await.unwrap();
+    let text = faults[0].to_string();
+    assert!(
+        text.contains("`balances` version 1 is recorded, and no relay"),
+        "{text}"
+    );
+    let projections = scene.projections().await;
+    projections.forget(&v1()).await.unwrap();
+    assert!(projections.list().await.unwrap().is_empty());
+    assert!(dispatcher.projection_faults().await.unwrap().is_empty());
+    let unknown = projections.retry(&v1()).await.unwrap_err().to_string();
+    assert!(unknown.contains("none is recorded"), "{unknown}");
 }

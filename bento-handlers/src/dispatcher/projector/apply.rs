@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bento_core::{Envelope, EventId};
-use bento_seaorm::{Checkpoint, Gap, OutboxTransaction, ProjectionRow};
+use bento_seaorm::{Checkpoint, Error, Gap, OutboxTransaction, ProjectionRow};
 
 use super::{Projected, own};
 use crate::call::EventContext;
@@ -14,7 +14,7 @@ use crate::error::{Class, HandleError};
 use crate::telemetry;
 
 /// The most missing events that are read at once.
-pub(super) const MISSING: usize = 1_000;
+const MISSING: usize = 1_000;
 
 /// The stored events between the checkpoint of an aggregate and its next event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,14 @@ pub(super) enum Applied {
     /// Every event was seen before: the transaction has written nothing.
     Nothing(OutboxTransaction),
     /// Stored events come before these, and the transaction is rolled back.
-    Missing(Vec<Event>),
+    Missing(Missing),
+}
+
+/// Stored events that a relay did not bring.
+pub(super) struct Missing {
+    events: Vec<Event>,
+    /// False if there may be more.
+    are_all: bool,
 }
 
 impl Dispatcher {
@@ -93,7 +100,7 @@ impl Dispatcher {
                     .await?
             }
         };
-        let wrote: Result<(), bento_seaorm::Error> = async {
+        let wrote: Result<(), Error> = async {
             tx.write_checkpoints(&projected.key, checkpoints).await?;
             if is_building {
                 tx.hold_effects(&projected.key).await?;
@@ -184,14 +191,8 @@ impl Dispatcher {
             return Ok(Unseen::None);
         }
         if !between.is_empty() {
-            let missing = tx.events_in(&between, MISSING).await;
-            let missing = missing.map_err(own)?;
-            let missing: Vec<_> = missing
-                .into_iter()
-                .filter(|envelope| projected.takes(&envelope.event_type))
-                .map(from_store)
-                .collect();
-            if !missing.is_empty() {
+            let missing = missing_in(projected, tx, between).await.map_err(own)?;
+            if !missing.events.is_empty() {
                 return Ok(Unseen::Missing(missing));
             }
         }
@@ -219,7 +220,7 @@ impl Dispatcher {
 enum Unseen {
     Some(New),
     None,
-    Missing(Vec<Event>),
+    Missing(Missing),
 }
 
 struct New {
@@ -227,6 +228,45 @@ struct New {
     checkpoints: Vec<Checkpoint>,
     /// The number of events that an operator has said to leave out.
     skipped: usize,
+}
+
+/// Reads the stored events in gaps that a projection takes: all of them, or some where there are
+/// many.
+async fn missing_in(
+    projected: &Projected,
+    tx: &OutboxTransaction,
+    gaps: Vec<Gap>,
+) -> Result<Missing, Error> {
+    let taken = |stored: Vec<Envelope>| -> Vec<Event> {
+        let taken = stored.into_iter();
+        let taken = taken.filter(|envelope| projected.takes(&envelope.event_type));
+        taken.map(from_store).collect()
+    };
+    let stored = tx.events_in(&gaps, MISSING).await?;
+    let are_all = stored.len() < MISSING;
+    let events = taken(stored);
+    if are_all || !events.is_empty() {
+        return Ok(Missing { events, are_all });
+    }
+    // Many that it does not take: the first that it does may be behind them.
+    for mut gap in gaps {
+        loop {
+            let stored = tx.events_in(std::slice::from_ref(&gap), MISSING).await?;
+            let last = stored.last().and_then(|last| last.sequence);
+            let is_over = stored.len() < MISSING;
+            let events = taken(stored);
+            if !events.is_empty() {
+                let are_all = false;
+                return Ok(Missing { events, are_all });
+            }
+            match last.filter(|_| !is_over) {
+                Some(last) => gap.after = last,
+                None => break,
+            }
+        }
+    }
+    let (events, are_all) = (Vec::new(), true);
+    Ok(Missing { events, are_all })
 }
 
 /// An event out of the event store.
@@ -251,8 +291,11 @@ fn sequence_of(event: &Event) -> Result<i64, HandleError> {
 }
 
 /// Puts stored events before the events of their aggregates that come after them.
-pub(super) fn merged(events: Vec<Event>, missing: Vec<Event>) -> Vec<Event> {
-    let is_whole = missing.len() < MISSING;
+pub(super) fn merged(events: Vec<Event>, missing: Missing) -> Vec<Event> {
+    let Missing {
+        events: missing,
+        are_all,
+    } = missing;
     let mut all = Vec::with_capacity(events.len() + missing.len());
     let mut by_aggregate: HashMap<Aggregate, Vec<Event>> = HashMap::new();
     // Those of an aggregate are in their order; the last comes first from now on.
@@ -273,7 +316,7 @@ pub(super) fn merged(events: Vec<Event>, missing: Vec<Event>) -> Vec<Event> {
                 all.extend(before.pop());
             }
         }
-        event.is_checked = is_whole;
+        event.is_checked = are_all;
         all.push(event);
     }
     all

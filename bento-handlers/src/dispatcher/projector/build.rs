@@ -12,7 +12,7 @@ use bento_core::EventId;
 use bento_core::report::with_causes;
 use bento_relay::event_store::{Cursor, EventStoreError, Page};
 use bento_seaorm::{
-    Built, OutboxStore, OutboxTransaction, ProjectionKey, ProjectionRow, ProjectionStatus,
+    Built, Error, OutboxStore, OutboxTransaction, ProjectionKey, ProjectionRow, ProjectionStatus,
     Projections, Swapped,
 };
 use tokio::time::sleep;
@@ -176,11 +176,8 @@ impl Building {
         let key = &projected.key;
         let mut first = None;
         let built = dispatcher.build_page(&projected, self.limit, &mut first);
-        let limit = dispatcher
-            .shared
-            .limits
-            .of_projection(&dispatcher.shared.db);
-        match in_time(limit, built).await {
+        let limit = dispatcher.shared.limits.of_page(&dispatcher.shared.db);
+        match in_time(Some(limit), built).await {
             Ok(Step::More { read }) => {
                 self.limit = (self.limit * 2).min(projected.settings.page);
                 Ok(projected.settings.time_for(read))
@@ -211,7 +208,12 @@ impl Building {
     /// Checks once what can be known before the first event, and stops the version at a fault.
     async fn check(&self, dispatcher: &Dispatcher, row: &ProjectionRow) -> Result<(), HandleError> {
         let (projected, key) = (&self.projected, &self.projected.key);
-        for fault in dispatcher.faults_of(projected, row).await? {
+        let mut faults = dispatcher.faults_of(projected, row).await?;
+        let mut all = dispatcher.shared.projections.values();
+        if all.next().is_some_and(|first| first.key == *key) {
+            faults.extend(dispatcher.unserved().await?);
+        }
+        for fault in faults {
             if fault.stops() && row.stop.is_none() {
                 let error = HandleError::permanent(fault.to_string());
                 dispatcher.note_failure(projected, None, &error).await;
@@ -316,7 +318,7 @@ impl Dispatcher {
                 false => Ok(None),
             }
         };
-        let ended: Result<_, bento_seaorm::Error> = ended.await;
+        let ended: Result<_, Error> = ended.await;
         let swapped = match ended {
             Ok(swapped) => swapped,
             Err(error) => return Err(undone(tx, own(error)).await),
@@ -375,7 +377,7 @@ impl Dispatcher {
         projected: &Projected,
         row: &ProjectionRow,
         read: u64,
-    ) -> Result<bool, bento_seaorm::Error> {
+    ) -> Result<bool, Error> {
         let has_events = row.build.read + read > 0;
         Ok(!has_events || self.shared.db.is_routed(&projected.key).await?)
     }

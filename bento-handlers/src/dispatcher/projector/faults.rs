@@ -38,10 +38,17 @@ impl Dispatcher {
                 None => faults.extend(self.missing_table(projected).await?),
             }
         }
-        for (key, _) in rows {
-            let is_of_the_program =
-                |projected: &std::sync::Arc<Projected>| projected.key.name == key.name;
-            if !self.shared.projections.values().any(is_of_the_program)
+        faults.extend(self.unserved().await?);
+        Ok(faults)
+    }
+
+    /// The versions of the database whose name this process does not have, and that no relay
+    /// serves.
+    pub(super) async fn unserved(&self) -> Result<Vec<ProjectionFault>, Error> {
+        let mut faults = Vec::new();
+        for (key, _) in self.shared.db.projections().await? {
+            let mut own = self.shared.projections.values();
+            if !own.any(|projected| projected.key.name == key.name)
                 && self.shared.db.is_unserved(&key).await?
             {
                 faults.push(ProjectionFault::Unserved { key });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bento_core::EventId;
 use bento_relay::publish::{Delivery, PublishError};
 
-use super::apply::{Applied, Event, Gaps, merged};
+use super::apply::{Applied, Event, Gaps, Missing, merged};
 use super::{Projected, own};
 use crate::dispatcher::batch::in_time;
 use crate::dispatcher::{Dispatcher, context};
@@ -21,7 +21,7 @@ enum Part {
     /// Its events are done.
     Done,
     /// Stored events come before these.
-    Missing(Vec<Event>),
+    Missing(Missing),
 }
 
 impl Dispatcher {
