@@ -51,9 +51,9 @@ use crate::message::Reading;
 ///   refused. What the limits of the stream delete before it is read is lost; that is logged.
 /// * **The durable consumer** has the name of the source, or its `durable`, and belongs to it: a
 ///   consumer of that name which another program made is refused. It keeps the place for tools, and
-///   with [`NatsStart::New`] for a source that has stored nothing yet. With
-///   [`NatsStart::All`] a database without a place reads the stream from its beginning, whatever
-///   the consumer has acknowledged: that is in another database.
+///   with [`NatsStart::New`] for a source that has stored nothing yet. With [`NatsStart::All`] and
+///   [`NatsStart::Time`] a database without a place begins there, whatever the consumer has
+///   acknowledged: that is in another database.
 /// * **A transformed copy** and its original, on two subjects of one stream, are two messages.
 ///
 /// # How it goes on

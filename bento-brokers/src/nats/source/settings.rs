@@ -59,14 +59,18 @@ pub struct NatsSourceSettings {
     pub connect_timeout: Duration,
 }
 
-/// The place at which a source begins that has stored nothing yet and has no durable consumer.
+/// The place at which a source begins that has stored nothing yet.
+///
+/// What is stored in the database decides, and not the durable consumer: without a stored place the
+/// source deletes a consumer that stands elsewhere and makes it anew at this place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NatsStart {
     /// The first message that the stream still has.
     #[default]
     All,
-    /// The first message after the subscription.
+    /// The first message after the first subscription. As long as nothing is stored, the durable
+    /// consumer keeps that place: a later subscription goes on there.
     New,
     /// The first message that the stream took at this time or later.
     Time(DateTime<Utc>),
