@@ -3,6 +3,7 @@
 use bento_core::event_sourced::{Replay, Snapshots};
 use bento_core::{EventSourced, telemetry};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Statement};
+use uuid::Uuid;
 
 use crate::dialect::{self, Dialect, Sql, binds};
 use crate::error::Error;
@@ -25,7 +26,7 @@ pub(super) struct Read<'a> {
 
 impl Read<'_> {
     /// The snapshot as a row without an event type, if there is one; then the events from its own
-    /// number on, or all.
+    /// number on, or all. The id beside the snapshot is that of the event that it ends with.
     pub(super) fn select(&self) -> Statement {
         let (aggregate_type, id) = (
             self.stream.aggregate_type,
@@ -36,10 +37,10 @@ impl Read<'_> {
             self.dialect,
             self.tables,
             "SELECT sequence, NULL AS event_type, NULL AS schema_version, state AS payload, \
-             0 AS is_event FROM {snapshot} WHERE aggregate_type = ? AND aggregate_id = ? \
+             0 AS is_event, event_id FROM {snapshot} WHERE aggregate_type = ? AND aggregate_id = ? \
              AND fingerprint = ? AND sequence <= ? \
-             UNION ALL SELECT sequence, event_type, schema_version, payload, 1 \
-             FROM (SELECT sequence, event_type, schema_version, payload FROM {events} \
+             UNION ALL SELECT sequence, event_type, schema_version, payload, 1, event_id \
+             FROM (SELECT sequence, event_type, schema_version, payload, event_id FROM {events} \
              WHERE aggregate_type = ? AND aggregate_id = ? AND sequence <= ? \
              AND sequence >= COALESCE((SELECT sequence FROM {snapshot} WHERE aggregate_type = ? \
              AND aggregate_id = ? AND fingerprint = ? AND sequence <= ?), 1) \
@@ -71,6 +72,7 @@ pub(super) struct Tail<'a> {
 
 struct Stored {
     sequence: i64,
+    event_id: Uuid,
     state: Vec<u8>,
 }
 
@@ -81,6 +83,7 @@ impl<'a> Tail<'a> {
         {
             let snapshot = Stored {
                 sequence: first.try_get_by_index(0)?,
+                event_id: first.try_get_by_index(5)?,
                 state: first.try_get_by_index(3)?,
             };
             return Ok(Self {
@@ -99,13 +102,19 @@ impl<'a> Tail<'a> {
         &self.events[usize::from(snapshot > 0)..]
     }
 
-    /// True if the first event is the one with this number.
-    fn begins_at(&self, sequence: i64) -> Result<bool, DbErr> {
+    /// The reason not to use a snapshot: the event that it ends with is not the first one here.
+    fn fault_of(&self, snapshot: &Stored) -> Result<Option<String>, DbErr> {
+        let Stored { sequence, .. } = snapshot;
         let first = self.events.first();
-        let first = first
-            .map(|row| row.try_get_by_index::<i64>(0))
-            .transpose()?;
-        Ok(first == Some(sequence))
+        let first = first.filter(|row| row.try_get_by_index::<i64>(0).as_ref() == Ok(sequence));
+        let Some(first) = first else {
+            return Ok(Some(format!("event {sequence} is not stored")));
+        };
+        let is_same = first.try_get_by_index::<Uuid>(5)? == snapshot.event_id;
+        Ok(
+            (!is_same)
+                .then(|| format!("event {sequence} is another one than that of the snapshot")),
+        )
     }
 }
 
@@ -124,15 +133,18 @@ pub(super) fn restore<A: EventSourced>(
     tail: &Tail<'_>,
 ) -> Result<Restored<A>, DbErr> {
     let count = |name| telemetry::count_by(name, "aggregate_type", A::TYPE, 1);
-    let Some(Stored { sequence, state }) = &tail.snapshot else {
+    let Some(snapshot) = &tail.snapshot else {
         count(telemetry::SNAPSHOT_MISSES);
         return Ok(Restored::At(0, Replay::new(id)));
     };
-    let restored = match tail.begins_at(*sequence)? {
-        true => snapshots
+    let Stored {
+        sequence, state, ..
+    } = snapshot;
+    let restored = match tail.fault_of(snapshot)? {
+        None => snapshots
             .read(id, state)
             .map_err(|(id, error)| (id, error.to_string())),
-        false => Err((id, format!("event {sequence} is not stored"))),
+        Some(fault) => Err((id, fault)),
     };
     Ok(match restored {
         Ok(aggregate) => {
@@ -179,22 +191,30 @@ fn insert(
     fingerprint: u64,
     state: Vec<u8>,
 ) -> Statement {
+    let (aggregate_type, id) = (
+        head.stream.aggregate_type,
+        head.stream.aggregate_id.as_str(),
+    );
     let replaces = dialect.or_replace_if(
         "{snapshot}",
         &KEY,
-        &["sequence", "taken_at", "state"],
+        &["sequence", "event_id", "taken_at", "state"],
         "1 = 1",
     );
     Sql::new(
         dialect,
         tables,
         "INSERT INTO {snapshot} \
-         (aggregate_type, aggregate_id, fingerprint, sequence, taken_at, state) \
-         VALUES (?, ?, ?, ?, {now}, ?)",
+         (aggregate_type, aggregate_id, fingerprint, sequence, event_id, taken_at, state) \
+         VALUES (?, ?, ?, ?, (SELECT event_id FROM {events} WHERE aggregate_type = ? \
+         AND aggregate_id = ? AND sequence = ?), {now}, ?)",
         binds![
-            head.stream.aggregate_type,
-            head.stream.aggregate_id.as_str(),
+            aggregate_type,
+            id,
             fingerprint.cast_signed(),
+            head.after,
+            aggregate_type,
+            id,
             head.after,
             state,
         ],

@@ -26,7 +26,7 @@ impl OutboxTransaction {
     ///
     /// With `snapshots` in `#[aggregate(…)]` it begins at the last state that was kept, read by the
     /// same query as the events behind it. A snapshot that cannot be read, or whose own event is
-    /// not stored, is ignored: a second query reads all events, and the next
+    /// not stored under its id, is ignored: a second query reads all events, and the next
     /// [`save`](Self::save) replaces it.
     ///
     /// It locks nothing. If another transaction saves the aggregate meanwhile, the

@@ -219,7 +219,9 @@ impl OutboxTransaction {
     /// With `snapshots` in `#[aggregate(…)]`, a save after which one is due makes the aggregate
     /// anew of the stored events and keeps its state, in this transaction, under a savepoint. If
     /// that fails, it is logged and counted, and the save succeeds. [`insert`](Self::insert) and
-    /// [`update`](Self::update) keep none.
+    /// [`update`](Self::update) keep none, since they take models that are not event-sourced too:
+    /// the next [`load`](Self::load) meets more events than it should, and the `save` after it
+    /// keeps one.
     ///
     /// After a rollback, of a nested transaction too, the events are back with the aggregate and
     /// have no numbers, and a repeated `save` goes by the version in the database. The columns in

@@ -95,6 +95,75 @@ pub mod doubled {
     }
 }
 
+/// A meter whose event has got a field since the release before.
+pub mod declared {
+    use bento_core::domain_event;
+
+    use super::{Deserialize, PendingEvents, Serialize, WireShape, aggregate};
+
+    #[domain_event(schema = "meter.counted", version = 2)]
+    #[derive(Clone, Debug)]
+    pub struct Counted {
+        pub units: i64,
+        #[event(since = 2, default = 1)]
+        pub factor: i64,
+    }
+
+    #[aggregate(event_sourced, snapshots(every = 5), events(Counted), name = "meter")]
+    #[derive(Debug, Default, Serialize, Deserialize, WireShape)]
+    pub struct Meter {
+        pub id: String,
+        #[aggregate(version)]
+        pub version: i64,
+        pub total: i64,
+        pub events: PendingEvents,
+    }
+
+    impl Meter {
+        /// Counts 1, so many times.
+        pub fn count(&mut self, times: i64) {
+            let counted = || Counted {
+                units: 1,
+                factor: 1,
+            };
+            (0..times).for_each(|_| self.raise(counted()));
+        }
+
+        fn apply(&mut self, event: &MeterEvent) {
+            let MeterEvent::Counted(counted) = event;
+            self.total += counted.units * counted.factor;
+        }
+    }
+
+    /// The release before: it is never run, and has a fingerprint.
+    pub mod before {
+        use super::{Deserialize, PendingEvents, Serialize, WireShape, aggregate, domain_event};
+
+        #[domain_event(schema = "meter.counted", version = 1)]
+        #[derive(Clone, Debug)]
+        pub struct Counted {
+            pub units: i64,
+        }
+
+        #[aggregate(event_sourced, snapshots(every = 5), events(Counted), name = "meter")]
+        #[derive(Debug, Default, Serialize, Deserialize, WireShape)]
+        pub struct Meter {
+            pub id: String,
+            #[aggregate(version)]
+            pub version: i64,
+            pub total: i64,
+            pub events: PendingEvents,
+        }
+
+        impl Meter {
+            fn apply(&mut self, event: &MeterEvent) {
+                let MeterEvent::Counted(counted) = event;
+                self.total += counted.units;
+            }
+        }
+    }
+}
+
 /// A meter that has a row too.
 pub mod row {
     use bento_core::{PendingEvents, WireShape, aggregate};

@@ -9,7 +9,7 @@ use bento_seaorm::{DatabaseEvents, OutboxConnection};
 use bento_testkit::Counters;
 use sea_orm::{ConnectionTrait, DbBackend, Schema, Statement, Value};
 
-use crate::meter::{Meter, doubled, row, wider};
+use crate::meter::{Meter, declared, doubled, row, wider};
 use crate::support::{TestDatabase, on_every_back_end};
 
 on_every_back_end!(
@@ -20,11 +20,14 @@ on_every_back_end!(
     releases_do_not_see_each_others_snapshots,
     a_state_that_cannot_be_read_is_replaced,
     a_snapshot_beyond_the_head_is_replaced,
+    a_snapshot_of_events_that_were_replaced_is_not_used,
+    a_snapshot_of_other_declarations_is_missed,
     a_rollback_leaves_no_snapshot,
     a_moment_before_the_snapshot_is_not_made_of_it,
     a_snapshot_that_cannot_be_written_fails_no_save,
     a_load_of_many_events_asks_for_a_snapshot,
     a_model_is_loaded_from_its_snapshot,
+    a_snapshot_that_an_insert_has_left_out_is_kept_later,
     snapshots_are_counted_by_type,
 );
 
@@ -192,6 +195,53 @@ async fn a_snapshot_beyond_the_head_is_replaced(database: &TestDatabase) {
     assert_eq!(load::<Meter>(&db).await.total, 7);
 }
 
+/// As after a dump of the events was restored, and others were stored since.
+async fn a_snapshot_of_events_that_were_replaced_is_not_used(database: &TestDatabase) {
+    let (db, _) = metered(database, 6).await;
+    change_states(database, CHANGED).await;
+    let id = match database.backend() {
+        DbBackend::Postgres => "'00000000-0000-0000-0000-000000000007'",
+        _ => "X'00000000000000000000000000000007'",
+    };
+    let restore = format!("UPDATE bento_event SET event_id = {id} WHERE sequence = 6");
+    execute(database, &restore).await;
+    let counters = Counters::default();
+    let recording = counters.record();
+    let mut loaded: Meter = load(&db).await;
+    drop(recording);
+    assert_eq!((loaded.version, loaded.total), (6, 6));
+    assert_eq!(counters.get(telemetry::STALE_SNAPSHOTS), 1);
+    loaded.count(1);
+    save!(db, &mut loaded);
+    assert_eq!(snapshots(database).await, [7]);
+    change_states(database, CHANGED).await;
+    assert_eq!(load::<Meter>(&db).await.total, 1000, "it is used again");
+}
+
+/// The release before had another declaration of the event.
+async fn a_snapshot_of_other_declarations_is_missed(database: &TestDatabase) {
+    let db = OutboxConnection::new(database.db.clone());
+    let mut meter = declared::Meter::default();
+    meter.id = "A".to_owned();
+    meter.count(6);
+    save!(db, &mut meter);
+    change_states(database, CHANGED).await;
+    assert_eq!(load::<declared::Meter>(&db).await.total, 1000, "its own");
+    let before = declared::before::Meter::SNAPSHOTS.unwrap().fingerprint();
+    let before = before.cast_signed();
+    let of_before = format!("UPDATE bento_snapshot SET fingerprint = {before}");
+    execute(database, &of_before).await;
+    let counters = Counters::default();
+    let recording = counters.record();
+    let mut loaded: declared::Meter = load(&db).await;
+    drop(recording);
+    assert_eq!((loaded.version, loaded.total), (6, 6));
+    assert_eq!(counters.get(telemetry::SNAPSHOT_MISSES), 1);
+    loaded.count(1);
+    save!(db, &mut loaded);
+    assert_eq!(snapshots(database).await, [6, 7], "side by side");
+}
+
 async fn a_rollback_leaves_no_snapshot(database: &TestDatabase) {
     let db = OutboxConnection::new(database.db.clone());
     let mut meter = Meter::new("A");
@@ -282,6 +332,28 @@ async fn a_model_is_loaded_from_its_snapshot(database: &TestDatabase) {
     loaded.count(1);
     save!(db, &mut loaded);
     assert_eq!(load::<row::Model>(&db).await.version, 7);
+}
+
+async fn a_snapshot_that_an_insert_has_left_out_is_kept_later(database: &TestDatabase) {
+    let schema = Schema::new(database.backend());
+    let create = schema.create_table_from_entity(row::Entity);
+    database.db.execute(&create).await.unwrap();
+    let db = OutboxConnection::new(database.db.clone());
+    let mut meter = row::Model {
+        id: "A".to_owned(),
+        ..row::Model::default()
+    };
+    meter.count(6);
+    let tx = db.begin().await.unwrap();
+    tx.insert(&mut meter).await.unwrap();
+    meter.count(5);
+    tx.update(&mut meter).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(snapshots(database).await.is_empty());
+    let mut loaded: row::Model = load(&db).await;
+    loaded.count(1);
+    save!(db, &mut loaded);
+    assert_eq!(snapshots(database).await, [12]);
 }
 
 async fn snapshots_are_counted_by_type(database: &TestDatabase) {

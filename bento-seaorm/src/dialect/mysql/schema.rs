@@ -100,6 +100,7 @@ pub(super) fn create_events(tables: &Tables) -> Vec<String> {
     aggregate_id VARCHAR(255) NOT NULL,
     fingerprint BIGINT NOT NULL,
     sequence BIGINT NOT NULL,
+    event_id BINARY(16) NOT NULL,
     taken_at DATETIME(6) NOT NULL,
     state LONGBLOB NOT NULL,
     PRIMARY KEY (aggregate_type, aggregate_id, fingerprint)

@@ -353,6 +353,7 @@ pub(super) fn create_events(tables: &Tables) -> Vec<String> {
     aggregate_id text NOT NULL,
     fingerprint bigint NOT NULL,
     sequence bigint NOT NULL,
+    event_id uuid NOT NULL,
     taken_at timestamptz NOT NULL,
     state bytea NOT NULL,
     {} (aggregate_type, aggregate_id, fingerprint)

@@ -79,6 +79,7 @@ pub(super) fn create_events(tables: &Tables) -> Vec<String> {
     aggregate_id TEXT NOT NULL,
     fingerprint INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
+    event_id BLOB NOT NULL,
     taken_at TEXT NOT NULL,
     state BLOB NOT NULL,
     PRIMARY KEY (aggregate_type, aggregate_id, fingerprint)
