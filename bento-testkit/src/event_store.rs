@@ -136,6 +136,7 @@ macro_rules! event_store_conformance {
                 pages::an_empty_store_has_an_empty_last_page
                 pages::pages_of_every_size_give_each_event_once
                 pages::a_selection_holds_its_own_events_alone
+                pages::aggregates_of_two_types_with_one_id_are_apart
                 pages::reading_goes_on_when_more_was_stored
                 pages::a_stream_ends_at_the_present
                 pages::an_event_that_commits_later_is_read_later

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "event_store/broken.rs"]
+mod broken;
+
 use bento_core::event::EventKind;
 use bento_core::{DomainEvent as _, Envelope, integration_event};
 use bento_relay::event_store::{Cursor, EventStore as _, EventStoreError, Selection};

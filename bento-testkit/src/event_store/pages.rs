@@ -57,6 +57,32 @@ pub async fn a_selection_holds_its_own_events_alone<B: EventStoreBench>(bench: &
     }
 }
 
+/// An aggregate has no events of one of another type whose id has the same text.
+pub async fn aggregates_of_two_types_with_one_id_are_apart<B: EventStoreBench>(bench: &B) {
+    let store = bench.store();
+    let mut purse = Purse::open("a:1");
+    save(&store, &mut purse).await;
+    let mut gauge = Gauge::new("a", 1);
+    gauge.count_up();
+    gauge.count_up();
+    save(&store, &mut gauge).await;
+    purse.credit(1);
+    purse.credit(2);
+    save(&store, &mut purse).await;
+    let (purses, gauges) = (
+        Selection::of::<Purse>("a:1"),
+        Selection::of::<Gauge>(("a".to_owned(), 1)),
+    );
+    for (of, events) in [(purses, 3), (gauges, 2)] {
+        let stored = all(&store, &of).await;
+        assert_eq!(stored.len(), events, "{of:?}");
+        assert!(stored.iter().all(|event| is_of(&of, &event.envelope)));
+    }
+    assert_eq!(loaded(&store, "a:1").await.cents, 3);
+    let gauge = expect(store.load::<Gauge>(("a".to_owned(), 1)).await);
+    assert_eq!(gauge.map(|gauge| gauge.count), Some(2));
+}
+
 /// Behind the last page there is nothing until more is stored; then that comes, and only that.
 pub async fn reading_goes_on_when_more_was_stored<B: EventStoreBench>(bench: &B) {
     let store = bench.store();
