@@ -15,6 +15,7 @@ mod indexes;
 mod projecting;
 mod renewal;
 mod sql;
+mod versions;
 mod view;
 
 use std::future::Future;
@@ -165,7 +166,7 @@ pub(crate) trait Dialect: Backend {
     /// The query for each pair of event type and version that is stored. It goes along an index
     /// from pair to pair, and reads no event between two of them.
     fn stored_versions(&self) -> &'static str {
-        STORED_VERSIONS
+        versions::STORED
     }
 
     /// The time now, by the database's clock.
@@ -330,20 +331,6 @@ pub(crate) trait Dialect: Backend {
     /// The content of a column as text; `None` for bytes, which can always be read.
     fn shown(&self, column: &str) -> Option<String>;
 }
-
-/// The smallest event type and the next larger one of each; of each type the smallest version, and
-/// the next larger one of each.
-const STORED_VERSIONS: &str = "WITH RECURSIVE types (event_type) AS (\
-    SELECT MIN(event_type) FROM {events} UNION ALL \
-    SELECT (SELECT MIN(e.event_type) FROM {events} e WHERE e.event_type > types.event_type) \
-    FROM types WHERE event_type IS NOT NULL), \
-    versions (event_type, schema_version) AS (\
-    SELECT event_type, (SELECT MIN(e.schema_version) FROM {events} e \
-    WHERE e.event_type = types.event_type) FROM types WHERE event_type IS NOT NULL UNION ALL \
-    SELECT event_type, (SELECT MIN(e.schema_version) FROM {events} e \
-    WHERE e.event_type = versions.event_type AND e.schema_version > versions.schema_version) \
-    FROM versions WHERE schema_version IS NOT NULL) \
-    SELECT event_type, schema_version FROM versions WHERE schema_version IS NOT NULL";
 
 /// The answer of [`Dialect::renew`]: nothing if the lease is lost.
 pub(crate) type Renewing<'a> =
