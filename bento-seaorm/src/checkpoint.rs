@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::tables::Tables;
+
 /// A version of a projection.
 ///
 /// ```
@@ -62,6 +64,15 @@ pub struct Checkpoint {
     pub aggregate_id: String,
     /// The number of the event.
     pub sequence: i64,
+}
+
+/// The checkpoints of aggregates of one type, to be read.
+pub(crate) struct Checkpoints<'a> {
+    pub(crate) tables: &'a Tables,
+    pub(crate) key: &'a ProjectionKey,
+    pub(crate) aggregate_type: &'a str,
+    /// The keys of the aggregates.
+    pub(crate) ids: Vec<String>,
 }
 
 /// Events of an aggregate that a version has not seen: those between two that it has.

@@ -40,7 +40,7 @@ use crate::backend::Postgres;
 #[cfg(feature = "sqlite")]
 use crate::backend::Sqlite;
 use crate::backend::{Backend, UnsupportedBackend, database_error};
-use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
+use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
 use crate::columns::{PARAMETERS, row_values};
 use crate::error::Error;
 use crate::session::{Shielded, StoreTransaction};
@@ -199,11 +199,6 @@ pub(crate) trait Dialect: Backend {
         in_list(texts, sql, values);
     }
 
-    /// True if DDL commits the transaction around it.
-    fn ddl_commits(&self) -> bool {
-        false
-    }
-
     /// A name in the quotes of the back end.
     fn quoted(&self, name: &str) -> String {
         format!("\"{name}\"")
@@ -215,6 +210,9 @@ pub(crate) trait Dialect: Backend {
         let drop = format!("DROP VIEW IF EXISTS {view}");
         vec![drop, format!("CREATE VIEW {view} AS SELECT * FROM {table}")]
     }
+
+    /// The query for the checkpoints of aggregates of one type: their keys and numbers.
+    fn read_checkpoints(&self, of: Checkpoints<'_>) -> Statement;
 
     /// The writing of checkpoints of a projection, each of another aggregate.
     fn write_checkpoints(

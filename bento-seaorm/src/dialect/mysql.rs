@@ -15,7 +15,7 @@ use super::{
     projecting,
 };
 use crate::backend::MySql;
-use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
+use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
 use crate::columns::{PARAMETERS, is_bytes};
 use crate::session::{Shielded, StoreTransaction};
 use crate::stream::PageOf;
@@ -124,10 +124,6 @@ impl Dialect for MySql {
     }
 
     /// The log has the positions. It is limited before the events are looked up.
-    fn ddl_commits(&self) -> bool {
-        true
-    }
-
     fn quoted(&self, name: &str) -> String {
         format!("`{name}`")
     }
@@ -137,6 +133,10 @@ impl Dialect for MySql {
         vec![format!(
             "CREATE OR REPLACE VIEW {view} AS SELECT * FROM {table}"
         )]
+    }
+
+    fn read_checkpoints(&self, of: Checkpoints<'_>) -> Statement {
+        projecting::read_list(&MySql, of)
     }
 
     fn write_checkpoints(

@@ -19,7 +19,7 @@ use super::{
     insert_values,
 };
 use crate::backend::Postgres;
-use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
+use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
 use crate::columns;
 use crate::session::{Shielded, StoreTransaction};
 use crate::stream::{Head, PageOf};
@@ -111,6 +111,10 @@ impl Dialect for Postgres {
 
     fn reads_differences(&self) -> bool {
         true
+    }
+
+    fn read_checkpoints(&self, of: Checkpoints<'_>) -> Statement {
+        projection::read_checkpoints(of)
     }
 
     fn write_checkpoints(

@@ -2,9 +2,18 @@
 
 use sea_orm::Statement;
 
-use super::{Dialect, Sql, binds};
-use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
+use super::{Dialect, Sql, any_of_texts, binds};
+use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
 use crate::tables::Tables;
+
+/// The query for checkpoints by a list of keys.
+pub(super) fn read_list(dialect: &'static dyn Dialect, of: Checkpoints<'_>) -> Statement {
+    let select = "SELECT aggregate_id, sequence FROM {projection_checkpoint} WHERE projection = ? \
+                  AND version = ? AND aggregate_type = ? AND aggregate_id IN (?)";
+    let key = binds![&*of.key.name, of.key.number(), of.aggregate_type];
+    let binds = key.into_iter().chain([any_of_texts(of.ids)]);
+    Sql::new(dialect, of.tables, select, binds).build()
+}
 
 /// The writing of checkpoints as rows of VALUES.
 pub(super) fn write_values(

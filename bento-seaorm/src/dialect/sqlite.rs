@@ -13,7 +13,7 @@ use super::{
     binds, projecting,
 };
 use crate::backend::Sqlite;
-use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
+use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
 use crate::columns::PARAMETERS;
 use crate::session::{Shielded, StoreTransaction};
 use crate::stream::PageOf;
@@ -70,6 +70,10 @@ impl Dialect for Sqlite {
 
     fn returning(&self, column: &str) -> Option<String> {
         Some(format!(" RETURNING {column}"))
+    }
+
+    fn read_checkpoints(&self, of: Checkpoints<'_>) -> Statement {
+        projecting::read_list(&Sqlite, of)
     }
 
     fn write_checkpoints(

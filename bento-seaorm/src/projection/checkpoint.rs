@@ -7,8 +7,8 @@ use bento_core::{Envelope, EventId};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use uuid::Uuid;
 
-use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
-use crate::dialect::{self, Bind, Sql, any_of_ids, any_of_texts, binds};
+use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
+use crate::dialect::{self, Bind, Sql, any_of_ids, binds};
 use crate::entity::envelope_at;
 use crate::error::Error;
 use crate::transaction::OutboxTransaction;
@@ -20,8 +20,8 @@ const ROWS: usize = 1_000;
 const GAPS: usize = 200;
 
 impl OutboxTransaction {
-    /// Reads the checkpoints of these aggregates, each a type and a key; those without one are left
-    /// out.
+    /// Reads the checkpoints of these aggregates, each a type and a key. Returns the numbers by type
+    /// and key; an aggregate without a checkpoint is left out.
     ///
     /// # Errors
     /// [`Error`].
@@ -33,7 +33,7 @@ impl OutboxTransaction {
         &self,
         key: &ProjectionKey,
         aggregates: impl IntoIterator<Item = (&str, &str)> + Send,
-    ) -> Result<HashMap<(String, String), i64>, Error> {
+    ) -> Result<HashMap<String, HashMap<String, i64>>, Error> {
         let mut by_type: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (aggregate_type, id) in aggregates {
             by_type
@@ -43,6 +43,7 @@ impl OutboxTransaction {
         }
         let mut found = HashMap::new();
         for (aggregate_type, ids) in by_type {
+            let of_type: &mut HashMap<_, _> = found.entry(aggregate_type.to_owned()).or_default();
             for ids in ids.chunks(ROWS) {
                 let rows = self
                     .checkpoints_of(key, aggregate_type, ids.to_vec())
@@ -50,7 +51,7 @@ impl OutboxTransaction {
                 for row in &rows {
                     let read = || Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
                     let (id, sequence): (String, i64) = read().map_err(Error::Database)?;
-                    found.insert((aggregate_type.to_owned(), id), sequence);
+                    of_type.insert(id, sequence);
                 }
             }
         }
@@ -64,19 +65,12 @@ impl OutboxTransaction {
         ids: Vec<String>,
     ) -> Result<Vec<QueryResult>, Error> {
         let dialect = dialect::of(self.get_database_backend())?;
-        let select = Sql::new(
-            dialect,
-            self.tables(),
-            "SELECT aggregate_id, sequence FROM {projection_checkpoint} WHERE projection = ? AND \
-             version = ? AND aggregate_type = ? AND aggregate_id IN (?)",
-            [
-                Bind::from(&*key.name),
-                Bind::from(key.number()),
-                Bind::from(aggregate_type),
-                any_of_texts(ids),
-            ],
-        )
-        .build();
+        let select = dialect.read_checkpoints(Checkpoints {
+            tables: self.tables(),
+            key,
+            aggregate_type,
+            ids,
+        });
         self.run_own(move |session| async move { session.query_all_raw(select).await })
             .await
     }

@@ -62,7 +62,7 @@ impl OutboxTransaction {
         let key_of = binds![status.as_str(), &*key.name, key.number()];
         self.set_statuses(dialect, &update, key_of).await?;
         let released = self.release_effects(key).await?;
-        if is_live && !dialect.ddl_commits() {
+        if is_live && !ddl_commits(dialect) {
             let statements = show(dialect, key, views);
             self.run_own(move |session| async move {
                 for statement in statements {
@@ -125,7 +125,7 @@ impl OutboxConnection {
     pub async fn show_projection(&self, key: &ProjectionKey, views: &[&str]) -> Result<(), Error> {
         let backend = self.get_database_backend();
         let dialect = dialect::of(backend)?;
-        if !dialect.ddl_commits() {
+        if !ddl_commits(dialect) {
             return Ok(());
         }
         for statement in show(dialect, key, views) {
@@ -174,4 +174,9 @@ fn table_of(key: &ProjectionKey, view: &str) -> String {
 fn show(dialect: &'static dyn Dialect, key: &ProjectionKey, views: &[&str]) -> Vec<String> {
     let replace = |view: &&str| dialect.replace_view(view, &table_of(key, view));
     views.iter().flat_map(replace).collect()
+}
+
+/// True if DDL commits the transaction around it.
+fn ddl_commits(dialect: &dyn Dialect) -> bool {
+    dialect.commits_before().contains(&"CREATE")
 }

@@ -163,27 +163,30 @@ impl Dispatcher {
     ) -> Result<Unseen, HandleError> {
         let key = &projected.key;
         let aggregates: HashSet<_> = events.iter().map(Event::aggregate).collect();
-        let seen = tx.checkpoints(key, aggregates).await;
-        let mut seen = seen.map_err(own)?;
-        let (mut new, mut between, mut raised) = (Vec::new(), Vec::new(), HashSet::new());
+        let checkpoints = tx.checkpoints(key, aggregates).await.map_err(own)?;
+        let mut seen: HashMap<(&str, &str), i64> = HashMap::new();
+        let (mut new, mut between) = (Vec::new(), Vec::new());
         for event in events {
             let sequence = sequence_of(event)?;
-            let (aggregate_type, aggregate_id) = event.aggregate();
-            let aggregate: Aggregate = (aggregate_type.to_owned(), aggregate_id.to_owned());
-            let last = seen.get(&aggregate).copied().unwrap_or(0);
+            let (aggregate_type, id) = event.aggregate();
+            let checkpoint = || {
+                let of_type = checkpoints.get(aggregate_type)?;
+                of_type.get(id).copied()
+            };
+            let known = seen.get(&(aggregate_type, id)).copied();
+            let last = known.or_else(checkpoint).unwrap_or(0);
             if sequence <= last {
                 continue;
             }
             if gaps == Gaps::Read && !event.is_checked && sequence > last + 1 {
                 between.push(Gap {
-                    aggregate_type: aggregate.0.clone(),
-                    aggregate_id: aggregate.1.clone(),
+                    aggregate_type: aggregate_type.to_owned(),
+                    aggregate_id: id.to_owned(),
                     after: last,
                     before: sequence,
                 });
             }
-            seen.insert(aggregate.clone(), sequence);
-            raised.insert(aggregate);
+            seen.insert((aggregate_type, id), sequence);
             new.push(event.context.clone());
         }
         telemetry::count_projected(key, "repeated", events.len() - new.len());
@@ -204,11 +207,13 @@ impl Dispatcher {
             new.retain(|context| !left_out.contains(&context.event_id()));
             skipped = ids.len() - new.len();
         }
-        let checkpoints = raised.into_iter().map(|aggregate| Checkpoint {
-            sequence: seen[&aggregate],
-            aggregate_type: aggregate.0,
-            aggregate_id: aggregate.1,
-        });
+        let checkpoints = seen
+            .into_iter()
+            .map(|((aggregate_type, id), sequence)| Checkpoint {
+                aggregate_type: aggregate_type.to_owned(),
+                aggregate_id: id.to_owned(),
+                sequence,
+            });
         Ok(Unseen::Some(New {
             contexts: new,
             checkpoints: checkpoints.collect(),

@@ -160,7 +160,15 @@ impl Building {
                     self.is_counted = true;
                     db.begin_build(key).await?;
                 }
-                self.build(dispatcher).await
+                // Between two looks at what an operator may have changed.
+                let began = Instant::now();
+                loop {
+                    let page = Instant::now();
+                    let rest = self.build(dispatcher).await?.saturating_sub(page.elapsed());
+                    if !rest.is_zero() || began.elapsed() >= LOOK {
+                        return Ok(began.elapsed() + rest);
+                    }
+                }
             }
             ProjectionStatus::Live if !waits => {
                 self.retire_others(dispatcher).await?;

@@ -4,9 +4,20 @@
 use sea_orm::{Statement, Value};
 
 use crate::backend::Postgres;
-use crate::checkpoint::{Checkpoint, Gap, ProjectionKey};
+use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
 use crate::dialect::{Bind, Sql, binds};
 use crate::tables::Tables;
+
+/// Each key is looked up by itself. A planner without statistics would rather compare every
+/// checkpoint of the projection with every key.
+pub(super) fn read_checkpoints(of: Checkpoints<'_>) -> Statement {
+    let select = "SELECT u.id, c.sequence FROM unnest(?::text[]) AS u (id) CROSS JOIN LATERAL \
+                  (SELECT sequence FROM {projection_checkpoint} WHERE projection = ? AND version \
+                  = ? AND aggregate_type = ? AND aggregate_id = u.id LIMIT 1) c";
+    let key = binds![&*of.key.name, of.key.number(), of.aggregate_type];
+    let binds = arrays([of.ids.into()]).chain(key);
+    Sql::new(&Postgres, of.tables, select, binds).build()
+}
 
 pub(super) fn write_checkpoints(
     tables: &Tables,
