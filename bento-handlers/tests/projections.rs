@@ -9,6 +9,8 @@ mod support;
 mod building;
 #[path = "projections/following.rs"]
 mod following;
+#[path = "projections/late.rs"]
+mod late;
 #[path = "projections/scene.rs"]
 mod scene;
 #[path = "projections/stopping.rs"]

@@ -95,7 +95,12 @@ impl Mood {
 }
 
 /// Adds to the row of a ledger, so that an event that comes twice is seen.
-async fn add(tx: &OutboxTransaction, table: &str, id: &str, set: &str) -> Result<(), HandleError> {
+pub async fn add(
+    tx: &OutboxTransaction,
+    table: &str,
+    id: &str,
+    set: &str,
+) -> Result<(), HandleError> {
     let update = format!("UPDATE {table} SET entries = entries + 1, {set} WHERE id = '{id}'");
     tx.execute_unprepared(&update).await?;
     Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bento_relay::event_store::{Cursor, EventStoreError, Page, Selection};
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use uuid::Uuid;
 
 use super::{ProjectionKey, ProjectionStatus};
@@ -119,13 +119,26 @@ impl OutboxConnection {
     pub async fn begin_build(&self, key: &ProjectionKey) -> Result<(), Error> {
         let backend = self.get_database_backend();
         let dialect = dialect::of(backend)?;
+        let refused = |error| Error::from_statement(backend, error);
+        // By itself: within an UPDATE it would wait for every writer on MySQL, and they for it.
+        let sum = match backend {
+            DbBackend::MySql => "CAST(COALESCE(SUM(sequence), 0) AS SIGNED)",
+            _ => "CAST(COALESCE(SUM(sequence), 0) AS BIGINT)",
+        };
+        let select = format!("SELECT {sum} FROM {{event_stream}}");
+        let select = Sql::new(dialect, self.tables(), &select, binds![]).build();
+        let row = self.shielded().query_one_raw(select).await;
+        let total = row.map_err(refused)?;
+        let total = total.map_or(Ok(0), |row| row.try_get_by_index::<i64>(0));
+        let total = total.map_err(Error::Database)?;
         let update = Sql::new(
             dialect,
             self.tables(),
-            "UPDATE {projection} SET status = ?, total = (SELECT COALESCE(SUM(sequence), 0) FROM \
-             {event_stream}) WHERE name = ? AND version = ? AND status IN (?, ?)",
+            "UPDATE {projection} SET status = ?, total = ? WHERE name = ? AND version = ? AND \
+             status IN (?, ?)",
             binds![
                 ProjectionStatus::Building.as_str(),
+                total,
                 &*key.name,
                 key.number(),
                 ProjectionStatus::Building.as_str(),
@@ -133,7 +146,7 @@ impl OutboxConnection {
             ],
         );
         let updated = self.shielded().execute_raw(update.build()).await;
-        updated.map_err(|error| Error::from_statement(backend, error))?;
+        updated.map_err(refused)?;
         Ok(())
     }
 
