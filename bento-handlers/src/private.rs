@@ -287,12 +287,25 @@ impl<'a, P> ProjectedBy<'a, (Undecided, Undecided, Undecided)> for P {
 #[diagnostic::on_unimplemented(
     message = "a projection takes several events at once, and this one's `project` takes \
                `{Self}`",
-    label = "its `project` takes no `Batch`",
-    note = "write `events: Batch<{Self}>`"
+    label = "its `project` takes no `Batch` by value",
+    note = "write `events: Batch<AccountEvent>`, with an event, the enum of an aggregate's events, \
+            or `Envelope`"
 )]
 pub trait SeveralEvents: HandlerInput {}
 
-impl<E: FromEnvelope> SeveralEvents for Batch<E> {}
+impl<E: OneOfSeveral> SeveralEvents for Batch<E> {}
+
+/// One of the events of a projection.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "its `project` takes a batch of `{Self}`",
+    note = "the batch is one of a struct with `#[domain_event]`, of the enum of an aggregate's \
+            events, or of `Envelope`"
+)]
+pub trait OneOfSeveral: FromEnvelope {}
+
+#[diagnostic::do_not_recommend]
+impl<E: FromEnvelope> OneOfSeveral for E {}
 
 /// The future of an `async fn`.
 #[diagnostic::on_unimplemented(

@@ -1,5 +1,5 @@
-//! A handler is declared once in a program: what `cargo build` says to crates that do not keep to
-//! it, and to crates that name the framework otherwise.
+//! A handler is declared once in a program, and so is a version of a projection: what `cargo build`
+//! says to crates that do not keep to it, and to crates that name the framework otherwise.
 //!
 //! The crates are in `tests/declarations/`. They are built in a copy, because cargo writes a lock
 //! file beside them.
@@ -10,6 +10,8 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 const SYMBOL: &str = "bento__handler__stock__reserve__is_declared_twice";
+
+const PROJECTION: &str = "bento__projection__parts__v1__is_declared_twice";
 
 static WORKSPACE: LazyLock<PathBuf> = LazyLock::new(copy_of_the_fixtures);
 
@@ -28,7 +30,7 @@ fn two_crates_with_handlers_of_one_name_do_not_link() {
 }
 
 #[test]
-fn one_crate_with_two_handlers_of_one_name_is_told_at_the_attribute() {
+fn one_crate_with_two_of_one_name_is_told_at_the_attribute() {
     let output = build("twice-in-one-crate");
     let message = text(&output);
     assert!(
@@ -38,9 +40,12 @@ fn one_crate_with_two_handlers_of_one_name_is_told_at_the_attribute() {
     for part in [
         &format!("{SYMBOL}` is already defined"),
         "#[event_handler(name = \"stock.reserve\")]",
+        &format!("{PROJECTION}` is already defined"),
+        "#[projection(name = \"parts\", version = 1)]",
     ] {
         assert!(message.contains(part), "`{part}` is missing in:\n{message}");
     }
+    assert!(!message.contains("__v2__"), "{message}");
 }
 
 #[test]
@@ -93,6 +98,10 @@ fn copy_of_the_fixtures() -> PathBuf {
         .replace(
             "\"../../../bento-core\"",
             &toml_string(&workspace.join("bento-core")),
+        )
+        .replace(
+            "\"../../../bento-seaorm\"",
+            &toml_string(&workspace.join("bento-seaorm")),
         )
         .replace("\"../..\"", &toml_string(package));
     fs::write(copy.join("Cargo.toml"), manifest).expect("the copy can be written");

@@ -201,9 +201,10 @@ fn envelope(event_type: &'static str, order_id: u64) -> Arc<Envelope> {
     Arc::new(Envelope::new(event_type, 1, chrono::Utc::now(), payload))
 }
 
-/// All handlers of this program, with the states that they take.
+/// All handlers of this program, with the states that they take, and none of its projections.
 fn registered(db: &OutboxConnection, counter: &Counter) -> Dispatcher {
     let handlers = Handlers::registered()
+        .retain_projections(|_| false)
         .state(counter.clone())
         .state(hygiene::library::stock());
     handlers.build(db).unwrap()

@@ -5,4 +5,5 @@
 fn every_mistake_has_its_message() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/*.rs");
+    cases.compile_fail("tests/ui/projection/*.rs");
 }

@@ -1,11 +1,12 @@
-//! Handlers in unusual surroundings: names of their own, macros, conditions, strict lints.
+//! Handlers and projections in unusual surroundings: names of their own, macros, conditions,
+//! strict lints.
 
 #![deny(warnings, missing_docs, unreachable_pub, missing_debug_implementations)]
 #![deny(clippy::all, clippy::pedantic)]
 #![allow(clippy::unused_async)]
 
 use bento_core::domain_event;
-use bento_handlers::{Call, FromCall, Handlers};
+use bento_handlers::{Call, FromCall, Handlers, ProjectionRegistration};
 
 use super::{database, descriptor, envelope, handle};
 
@@ -37,6 +38,20 @@ mod names {
     ) -> ::std::result::Result<(), ::bento_handlers::HandleError> {
         let _ = (event, tx);
         ::std::result::Result::Ok(())
+    }
+
+    #[::bento_handlers::projection(name = "names", version = 1)]
+    pub(super) struct Arc;
+
+    impl Arc {
+        async fn project(
+            &self,
+            events: ::bento_handlers::Batch<OrderConfirmed>,
+            tx: &::bento_seaorm::OutboxTransaction,
+        ) -> ::std::result::Result<(), ::bento_handlers::HandleError> {
+            let _ = (events, tx);
+            ::std::result::Result::Ok(())
+        }
     }
 
     #[::bento_handlers::event_handler(name = "names.raw")]
@@ -96,6 +111,33 @@ pub mod library {
     #[cfg(any())]
     pub async fn absent(event: Nowhere) -> Result<(), HandleError> {}
 
+    /// The orders of all years.
+    #[bento_handlers::projection(name = "library", version = 1, views = "library")]
+    #[derive(Debug, Default)]
+    #[non_exhaustive]
+    #[deprecated]
+    pub struct Library {
+        /// The first year.
+        pub since: u64,
+    }
+
+    #[allow(deprecated)]
+    impl Library {
+        async fn project(
+            &self,
+            events: bento_handlers::Batch<OrderConfirmed>,
+            tx: &OutboxTransaction,
+        ) -> Result<(), HandleError> {
+            let _ = (events, tx, self.since);
+            Ok(())
+        }
+    }
+
+    /// Not there.
+    #[bento_handlers::projection(name = "absent", version = 1)]
+    #[cfg(any())]
+    pub struct Absent;
+
     /// The state of the tests.
     pub(crate) fn stock() -> impl Clone + Send + Sync + 'static {
         Stock
@@ -138,6 +180,68 @@ handler_of!(
     &bento_seaorm::OutboxTransaction
 );
 
+macro_rules! projection_of {
+    ($name:literal, $version:literal, $projection:ident, $event:ty) => {
+        #[bento_handlers::projection(
+                                                            name = $name,
+                                                            version = $version,
+                                                            crate = $crate::framework::handlers
+                                                        )]
+        struct $projection;
+
+        impl $projection {
+            async fn project(
+                &self,
+                events: bento_handlers::Batch<$event>,
+                tx: &bento_seaorm::OutboxTransaction,
+            ) -> Result<(), bento_handlers::HandleError> {
+                let _ = (events, tx);
+                Ok(())
+            }
+        }
+    };
+}
+
+projection_of!("macros", 1, OfConfirmed, super::OrderConfirmed);
+projection_of!("macros", 2, OfPaid, super::OrderPaid);
+
+#[test]
+fn projections_in_unusual_surroundings_are_registered() {
+    /// A projection of a test.
+    #[bento_handlers::projection(name = "local", version = 1)]
+    struct Local {}
+
+    impl Local {
+        async fn project(
+            &self,
+            events: bento_handlers::Batch<super::OrderConfirmed>,
+            tx: &bento_seaorm::OutboxTransaction,
+        ) -> Result<(), bento_handlers::HandleError> {
+            let _ = (events, tx);
+            Ok(())
+        }
+    }
+
+    use bento_handlers::Projection;
+
+    #[allow(deprecated)]
+    let library = library::Library::DESCRIPTOR;
+    for projection in [
+        names::Arc::DESCRIPTOR,
+        library,
+        OfConfirmed::DESCRIPTOR,
+        OfPaid::DESCRIPTOR,
+        Local::DESCRIPTOR,
+    ] {
+        let all = bento_handlers::__private::inventory::iter::<ProjectionRegistration>();
+        let found: Vec<_> = all
+            .filter(|one| std::ptr::eq(one.descriptor, projection))
+            .collect();
+        assert_eq!(found.len(), 1, "{}", projection.route());
+        assert_eq!(projection.takes().count(), 1);
+    }
+}
+
 #[tokio::test]
 async fn handlers_in_unusual_surroundings_are_called() {
     let db = database().await;
@@ -162,7 +266,8 @@ async fn a_handler_may_have_attributes_of_others() {
     let db = database().await;
     let handlers = Handlers::registered()
         .state(library::stock())
-        .retain(|handler| handler.name.starts_with("library."));
+        .retain(|handler| handler.name.starts_with("library."))
+        .retain_projections(|_| false);
     let dispatcher = handlers.build(&db).unwrap();
     let event = envelope("order.confirmed", 1);
     for name in ["library.instrumented", "library.below"] {

@@ -5,7 +5,7 @@
 //! mistake is reported once.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{Item, ItemStruct};
 
 use super::input::{Projection, ProjectionAttribute};
@@ -15,24 +15,36 @@ use crate::syntax::{docs, respan};
 pub(super) fn expand(projection: &Projection) -> TokenStream {
     let Projection { attribute, item } = projection;
     let private = attribute.private();
-    let header = header(&private, &item.ident);
-    let missing = respan(
-        quote!(use #private::MissingProject as _;),
-        at_the_name(&item.ident),
-    );
+    let ItemStruct { ident, fields, .. } = item;
+    let header = header(&private, ident);
     let descriptor = descriptor(projection);
-    let registration = registration(projection);
+    let declared_twice = declared_twice(attribute);
+    let unit = if fields.is_empty() {
+        quote!(#private::Some(|| #private::Arc::new(#ident {})))
+    } else {
+        quote!(#private::None)
+    };
     quote! {
         #item
-        #[automatically_derived]
         #[allow(deprecated)]
-        #header {
-            const DESCRIPTOR: &'static #private::ProjectionDescriptor = {
-                #missing
-                &#descriptor
+        const _: () = {
+            static __BENTO_PROJECTION: #private::ProjectionDescriptor = {
+                #[allow(unused_imports)]
+                use #private::MissingProject as _;
+                #descriptor
             };
-        }
-        #registration
+            #[automatically_derived]
+            #header {
+                const DESCRIPTOR: &'static #private::ProjectionDescriptor = &__BENTO_PROJECTION;
+            }
+            #private::inventory::submit! {
+                #private::ProjectionRegistration {
+                    descriptor: &__BENTO_PROJECTION,
+                    unit: #unit,
+                }
+            }
+            #declared_twice
+        };
     }
 }
 
@@ -82,14 +94,18 @@ fn descriptor(projection: &Projection) -> TokenStream {
         .version
         .as_ref()
         .map(|version| version.value.number);
-    let span = at_the_name(&item.ident);
-    let project = respan(quote!(#private::project::<Self, _, _>(Self::project)), span);
+    let ident = &item.ident;
+    let span = at_the_name(ident);
+    let project = respan(
+        quote!(#private::project::<#ident, _, _>(#ident::project)),
+        span,
+    );
     let has_patterns = attribute.events.is_some();
     let events = respan(quote!(#project.events(#has_patterns)), span);
     let patterns = attribute.events.as_ref().map(|events| {
-        let texts = &events.value.0;
-        let named = respan(quote!(.patterns(&[#(#texts),*])), events.key.span());
-        quote!(#project #named)
+        let (texts, key) = (&events.value.0, events.key.span());
+        let patterns = respan(quote!(#private::Project::patterns), key);
+        quote_spanned!(key=> #patterns(#project, &[#(#texts),*]))
     });
     let patterns = patterns.unwrap_or_else(|| quote!(&[]));
     let views = attribute.views.iter().flat_map(|views| &views.value.0);
@@ -110,31 +126,7 @@ fn descriptor(projection: &Projection) -> TokenStream {
     }
 }
 
-/// The entry in the list of the binary's projections, and a symbol that a program can have once.
-fn registration(projection: &Projection) -> TokenStream {
-    let Projection { attribute, item } = projection;
-    let private = attribute.private();
-    let ItemStruct { ident, fields, .. } = item;
-    let unit = if fields.is_empty() {
-        quote!(#private::Some(|| #private::Arc::new(#ident {})))
-    } else {
-        quote!(#private::None)
-    };
-    let declared_twice = declared_twice(attribute);
-    quote! {
-        #[allow(deprecated)]
-        const _: () = {
-            #private::inventory::submit! {
-                #private::ProjectionRegistration {
-                    descriptor: <#ident as #private::Projection>::DESCRIPTOR,
-                    unit: #unit,
-                }
-            }
-            #declared_twice
-        };
-    }
-}
-
+/// A symbol that a program can have once, as that of a handler.
 fn declared_twice(attribute: &ProjectionAttribute) -> Option<TokenStream> {
     let private = attribute.private();
     let name = attribute.name.as_ref()?.value.value().replace('.', "__");

@@ -167,6 +167,9 @@ fn not_a_struct(item: &Item) -> &'static str {
         Item::Impl(_) => {
             "`#[projection(…)]` stands above the struct, and this is an `impl` of it: move it there"
         }
+        Item::Fn(function) if function.sig.receiver().is_some() => {
+            "`#[projection(…)]` stands above the struct, and this is a method of it: move it there"
+        }
         Item::Fn(_) => {
             "a projection is a struct with the method `project`, and this is a function: move \
              `#[projection(…)]` to a struct"

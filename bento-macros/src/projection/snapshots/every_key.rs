@@ -1,22 +1,24 @@
 struct Orders {
     currency: Currency,
 }
-#[automatically_derived]
 #[allow(deprecated)]
-impl framework::handlers::__private::Projection for Orders {
-    const DESCRIPTOR: &'static framework::handlers::__private::ProjectionDescriptor = {
+const _: () = {
+    static __BENTO_PROJECTION: framework::handlers::__private::ProjectionDescriptor = {
+        #[allow(unused_imports)]
         use framework::handlers::__private::MissingProject as _;
-        &framework::handlers::__private::ProjectionDescriptor {
+        framework::handlers::__private::ProjectionDescriptor {
             name: "billing.orders",
             version: 1u32,
-            events: framework::handlers::__private::project::<Self, _, _>(Self::project)
+            events: framework::handlers::__private::project::<
+                Orders,
+                _,
+                _,
+            >(Orders::project)
                 .events(true),
-            patterns: framework::handlers::__private::project::<
-                Self,
-                _,
-                _,
-            >(Self::project)
-                .patterns(&["order.*", "invoice.paid"]),
+            patterns: framework::handlers::__private::Project::patterns(
+                framework::handlers::__private::project::<Orders, _, _>(Orders::project),
+                &["order.*", "invoice.paid"],
+            ),
             views: &["open_order", "paid_order"],
             declared: framework::handlers::__private::Declaration {
                 module_path: framework::handlers::__private::module_path!(),
@@ -27,18 +29,18 @@ impl framework::handlers::__private::Projection for Orders {
             },
             docs: "",
             run: |__bento_projection, __bento_call| {
-                framework::handlers::__private::project::<Self, _, _>(Self::project)
+                framework::handlers::__private::project::<Orders, _, _>(Orders::project)
                     .run(__bento_projection, __bento_call)
             },
         }
     };
-}
-#[allow(deprecated)]
-const _: () = {
+    #[automatically_derived]
+    impl framework::handlers::__private::Projection for Orders {
+        const DESCRIPTOR: &'static framework::handlers::__private::ProjectionDescriptor = &__BENTO_PROJECTION;
+    }
     framework::handlers::__private::inventory::submit! {
-        framework::handlers::__private::ProjectionRegistration { descriptor : < Orders as
-        framework::handlers::__private::Projection > ::DESCRIPTOR, unit :
-        framework::handlers::__private::None, }
+        framework::handlers::__private::ProjectionRegistration { descriptor : &
+        __BENTO_PROJECTION, unit : framework::handlers::__private::None, }
     }
     #[cfg(not(test))]
     #[unsafe(export_name = "bento__projection__billing__orders__v1__is_declared_twice")]

@@ -1,15 +1,19 @@
 /// Balances of all accounts.
 #[derive(Debug)]
 pub struct Balances;
-#[automatically_derived]
 #[allow(deprecated)]
-impl ::bento_handlers::__private::Projection for Balances {
-    const DESCRIPTOR: &'static ::bento_handlers::__private::ProjectionDescriptor = {
+const _: () = {
+    static __BENTO_PROJECTION: ::bento_handlers::__private::ProjectionDescriptor = {
+        #[allow(unused_imports)]
         use ::bento_handlers::__private::MissingProject as _;
-        &::bento_handlers::__private::ProjectionDescriptor {
+        ::bento_handlers::__private::ProjectionDescriptor {
             name: "balances",
             version: 2u32,
-            events: ::bento_handlers::__private::project::<Self, _, _>(Self::project)
+            events: ::bento_handlers::__private::project::<
+                Balances,
+                _,
+                _,
+            >(Balances::project)
                 .events(false),
             patterns: &[],
             views: &[],
@@ -22,18 +26,18 @@ impl ::bento_handlers::__private::Projection for Balances {
             },
             docs: "Balances of all accounts.",
             run: |__bento_projection, __bento_call| {
-                ::bento_handlers::__private::project::<Self, _, _>(Self::project)
+                ::bento_handlers::__private::project::<Balances, _, _>(Balances::project)
                     .run(__bento_projection, __bento_call)
             },
         }
     };
-}
-#[allow(deprecated)]
-const _: () = {
+    #[automatically_derived]
+    impl ::bento_handlers::__private::Projection for Balances {
+        const DESCRIPTOR: &'static ::bento_handlers::__private::ProjectionDescriptor = &__BENTO_PROJECTION;
+    }
     ::bento_handlers::__private::inventory::submit! {
-        ::bento_handlers::__private::ProjectionRegistration { descriptor : < Balances as
-        ::bento_handlers::__private::Projection > ::DESCRIPTOR, unit :
-        ::bento_handlers::__private::Some(||
+        ::bento_handlers::__private::ProjectionRegistration { descriptor : &
+        __BENTO_PROJECTION, unit : ::bento_handlers::__private::Some(||
         ::bento_handlers::__private::Arc::new(Balances {})), }
     }
     #[cfg(not(test))]

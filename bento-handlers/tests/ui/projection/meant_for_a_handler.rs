@@ -1,0 +1,22 @@
+#![allow(unused)]
+
+use bento_core::{Envelope, domain_event};
+use bento_handlers::{Batch, HandleError, Projection, projection};
+use bento_seaorm::OutboxTransaction;
+
+#[domain_event(schema = "order.confirmed", version = 1)]
+#[derive(Debug)]
+pub struct OrderConfirmed {
+    pub order_id: u64,
+}
+
+#[projection(name = "orders.index")]
+async fn orders(events: Batch<OrderConfirmed>, tx: &OutboxTransaction) -> Result<(), HandleError> {
+    Ok(())
+}
+
+fn add(handlers: bento_handlers::Handlers) -> bento_handlers::Handlers {
+    handlers.add(orders::handler())
+}
+
+fn main() {}
