@@ -253,12 +253,14 @@ pub enum BuildFault {
     },
     /// A projection with fields was not given.
     #[error(
-        "projection `{projection}` has fields: add `.projection({projection} {{ … }})` with its \
-         value"
+        "projection `{projection}`, declared at {declared}, has fields: hand its value over, by \
+         `.projection(…)`"
     )]
     MissingProjection {
-        /// The type of the projection, as its declaration names it.
-        projection: &'static str,
+        /// The name of the projection with its version, `balances@2`.
+        projection: String,
+        /// The place of the declaration.
+        declared: String,
     },
     /// A projection takes events whose aggregates do not number them.
     #[error(

@@ -338,7 +338,8 @@ fn projected(
         without_sequence(descriptor, faults);
         let Some(projection) = projection else {
             faults.push(BuildFault::MissingProjection {
-                projection: descriptor.name,
+                projection: descriptor.route(),
+                declared: descriptor.declared.to_string(),
             });
             continue;
         };

@@ -7,6 +7,8 @@ mod support;
 
 #[path = "projections/building.rs"]
 mod building;
+#[path = "projections/declared.rs"]
+mod declared;
 #[path = "projections/following.rs"]
 mod following;
 #[path = "projections/late.rs"]

@@ -206,8 +206,8 @@ async fn by_hand(pool: &PgPool) -> Result {
                 let payload: Vec<u8> = row.try_get(2)?;
                 let event: CounterRaised = serde_json::from_slice(&payload)?;
                 let mut tx = pool.begin().await?;
-                let record = "INSERT INTO bento_handled_event (handler, event_id, outcome, handled_at) \
-                              VALUES ($1, $2, 'handled', now()) ON CONFLICT DO NOTHING";
+                let record = "INSERT INTO bento_handled_event (handler, event_id, outcome, \
+                              handled_at) VALUES ($1, $2, 'handled', now()) ON CONFLICT DO NOTHING";
                 let recorded = sqlx::query(record)
                     .bind("by hand")
                     .bind(id)

@@ -20,8 +20,8 @@ const ROWS: usize = 1_000;
 const GAPS: usize = 200;
 
 impl OutboxTransaction {
-    /// Reads the checkpoints of these aggregates, each a type and a key. Returns the numbers by type
-    /// and key; an aggregate without a checkpoint is left out.
+    /// Reads the checkpoints of these aggregates, each a type and a key. Returns the numbers by
+    /// type and key; an aggregate without a checkpoint is left out.
     ///
     /// # Errors
     /// [`Error`].
