@@ -26,6 +26,7 @@ use crate::configured::Configured;
 use crate::descriptor::{HandlerDescriptor, Running};
 use crate::error::{Class, HandleError};
 use crate::key::IdempotencyKey;
+use crate::projection::ProjectionDescriptor;
 use crate::state::States;
 use crate::telemetry::{self, FILTERED, TARGET_HANDLE};
 
@@ -113,6 +114,17 @@ impl Dispatcher {
     pub fn descriptors(&self) -> impl Iterator<Item = &'static HandlerDescriptor> {
         let handlers = self.shared.handlers.values();
         handlers.map(|handler| handler.descriptor)
+    }
+
+    /// The declarations of the projections, by name and version.
+    pub fn projections(&self) -> impl Iterator<Item = &'static ProjectionDescriptor> {
+        let projections = self.shared.projections.values();
+        projections.map(|projected| projected.descriptor)
+    }
+
+    /// True if it has no handler and no projection.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shared.handlers.is_empty() && self.shared.projections.is_empty()
     }
 
     /// The prefix of the tables in which it records what was handled.

@@ -13,6 +13,8 @@ mod declared;
 mod following;
 #[path = "projections/late.rs"]
 mod late;
+#[path = "projections/received.rs"]
+mod received;
 #[path = "projections/scene.rs"]
 mod scene;
 #[path = "projections/stopping.rs"]

@@ -182,7 +182,7 @@ impl ConsumerBuilder {
             let (inbox, handlers) = (inbox.clone(), handlers.clone());
             return Err(ConsumerError::OtherTables { inbox, handlers });
         }
-        if self.handlers.descriptors().next().is_none() {
+        if self.handlers.is_empty() {
             return Err(ConsumerError::NoHandlers);
         }
         let mut names = BTreeMap::new();

@@ -12,8 +12,8 @@ use bento_core::EventId;
 use bento_core::report::with_causes;
 use bento_relay::event_store::{Cursor, EventStoreError, Page};
 use bento_seaorm::{
-    Built, Error, OutboxStore, OutboxTransaction, ProjectionKey, ProjectionRow, ProjectionStatus,
-    Projections, Swapped,
+    BuildProgress, Built, Error, OutboxStore, OutboxTransaction, ProjectionKey, ProjectionRow,
+    ProjectionStatus, Projections, Swapped,
 };
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -32,6 +32,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The time between two looks for versions that no relay serves any more.
 const RETIRE: Duration = Duration::from_secs(10);
+
+/// The time between two words about the progress of a build.
+const TELL: Duration = Duration::from_secs(10);
 
 /// The longest wait after a failure of the database.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -74,6 +77,7 @@ impl Builds {
                 wait: LOOK,
                 is_checked: false,
                 is_counted: false,
+                told: Instant::now(),
             };
             let stop = self.stop.clone();
             tokio::spawn(async move { stop.run_until_cancelled(building.run()).await });
@@ -90,6 +94,8 @@ struct Building {
     wait: Duration,
     is_checked: bool,
     is_counted: bool,
+    /// The time at which the log was last told of the progress.
+    told: Instant,
 }
 
 /// The end of a page that has not failed.
@@ -160,6 +166,7 @@ impl Building {
                     self.is_counted = true;
                     db.begin_build(key).await?;
                 }
+                self.tell(&row.build);
                 // Between two looks at what an operator may have changed.
                 let began = Instant::now();
                 loop {
@@ -176,6 +183,20 @@ impl Building {
             }
             _ => Ok(LOOK),
         }
+    }
+
+    /// Tells the log of the progress, from time to time.
+    fn tell(&mut self, build: &BuildProgress) {
+        if self.told.elapsed() < TELL {
+            return;
+        }
+        self.told = Instant::now();
+        tracing::info!(
+            target: TARGET_PROJECT, projection = self.projected.key.route(),
+            read = build.read, total = build.total, events_per_second = build.rate().round(),
+            seconds_left = build.left().map(|left| left.as_secs()),
+            "a projection is being built",
+        );
     }
 
     /// Builds a page, and notes a failure of it.
