@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bento_relay::event_store::{Cursor, EventStoreError, Page, Selection};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use super::{ProjectionKey, ProjectionStatus};
@@ -121,11 +121,8 @@ impl OutboxConnection {
         let dialect = dialect::of(backend)?;
         let refused = |error| Error::from_statement(backend, error);
         // By itself: within an UPDATE it would wait for every writer on MySQL, and they for it.
-        let sum = match backend {
-            DbBackend::MySql => "CAST(COALESCE(SUM(sequence), 0) AS SIGNED)",
-            _ => "CAST(COALESCE(SUM(sequence), 0) AS BIGINT)",
-        };
-        let select = format!("SELECT {sum} FROM {{event_stream}}");
+        let sum = dialect.sum("sequence");
+        let select = format!("SELECT COALESCE({sum}, 0) FROM {{event_stream}}");
         let select = Sql::new(dialect, self.tables(), &select, binds![]).build();
         let row = self.shielded().query_one_raw(select).await;
         let total = row.map_err(refused)?;
