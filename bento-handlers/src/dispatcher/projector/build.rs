@@ -336,9 +336,11 @@ impl Dispatcher {
             builder,
             lease: LEASE,
         };
+        // A build ends only where a relay brings what is stored from now on, or nothing is stored.
         let ended = async {
             tx.note_built(key, &built).await?;
-            let is_at_the_end = page.is_last && self.is_fed(projected, &row, read).await?;
+            let has_events = row.build.read + read > 0;
+            let is_at_the_end = page.is_last && (!has_events || tx.is_routed(key).await?);
             match is_at_the_end {
                 true => tx
                     .swap_projection(key, projected.descriptor.views)
@@ -397,18 +399,6 @@ impl Dispatcher {
             EventStoreError::Cursor { .. } => HandleError::permanent("").because(error),
             error => HandleError::from(error).not_tried(),
         })
-    }
-
-    /// True if a relay of the outbox brings the projection the events that are stored from now on,
-    /// or the store has none for it.
-    async fn is_fed(
-        &self,
-        projected: &Projected,
-        row: &ProjectionRow,
-        read: u64,
-    ) -> Result<bool, Error> {
-        let has_events = row.build.read + read > 0;
-        Ok(!has_events || self.shared.db.is_routed(&projected.key).await?)
     }
 
     async fn swapped(&self, projected: &Projected, swapped: Swapped) {
