@@ -7,6 +7,8 @@
 mod events;
 #[path = "rights/inbox.rs"]
 mod inbox;
+#[path = "rights/projections.rs"]
+mod projections;
 mod support;
 
 use std::panic::AssertUnwindSafe;
@@ -32,7 +34,14 @@ use uuid::Uuid;
 use self::support::{TestDatabase, connect, in_empty_database};
 
 const PAGE: &str = include_str!("../../docs/deploying.md");
-const ROLES: [&str; 5] = ["migration", "writer", "relay", "consumer", "operator"];
+const ROLES: [&str; 6] = [
+    "migration",
+    "writer",
+    "relay",
+    "projector",
+    "consumer",
+    "operator",
+];
 
 /// Raised under an id of its own choice.
 #[domain_event(schema = "account.opened", version = 1)]
@@ -99,6 +108,23 @@ impl Roles<'_> {
         };
         let block = block.replace("shop_", &self.prefix);
         self.database.db.execute_unprepared(&block).await.unwrap();
+        if !self.database.is(DbBackend::Postgres) {
+            self.grant_projector(&block).await;
+        }
+    }
+
+    /// Gives the projector the rights of a writer and of a relay, as the page says where a role
+    /// cannot have those of another one.
+    async fn grant_projector(&self, block: &str) {
+        let prefix = &self.prefix;
+        for role in ["writer", "relay"].map(|role| format!("{prefix}{role};")) {
+            for line in block.lines().filter(|line| line.starts_with("GRANT ")) {
+                if let Some(grant) = line.strip_suffix(&role) {
+                    let grant = format!("{grant}{prefix}projector");
+                    self.database.db.execute_unprepared(&grant).await.unwrap();
+                }
+            }
+        }
     }
 
     async fn connect(&self, role: &str) -> DatabaseConnection {
@@ -386,9 +412,10 @@ async fn each_does_its_work(roles: &Roles<'_>) {
     migration.close().await.unwrap();
     roles.run_block(1).await;
 
-    let (writer, relays, consumer, operator) = (
+    let (writer, relays, projector, consumer, operator) = (
         roles.connect("writer").await,
         roles.connect("relay").await,
+        roles.connect("projector").await,
         roles.connect("consumer").await,
         roles.connect("operator").await,
     );
@@ -402,8 +429,15 @@ async fn each_does_its_work(roles: &Roles<'_>) {
     inbox::operate(outbox, operator.clone()).await;
     events::append_and_read(outbox, writer.clone()).await;
     events::operate(outbox, operator.clone()).await;
+    let views = projections::create_read_model(roles).await;
+    projections::project(outbox, projector.clone(), views).await;
+    projections::operate(outbox, operator.clone()).await;
 
     refused(outbox, &writer, &events::REFUSED).await;
+    refused(outbox, &projector, &events::REFUSED).await;
+    for db in [&writer, &relays, &operator] {
+        refused(outbox, db, &projections::REFUSED_TO_OTHERS).await;
+    }
     refused(
         outbox,
         &writer,
@@ -434,7 +468,7 @@ async fn each_does_its_work(roles: &Roles<'_>) {
     ];
     refused(outbox, &operator, &of_others).await;
     refused(outbox, &operator, &events::REFUSED).await;
-    for db in [writer, relays, consumer, operator] {
+    for db in [writer, relays, projector, consumer, operator] {
         db.close().await.unwrap();
     }
 }

@@ -22,6 +22,8 @@
 //!   [`Router`](route::Router), in order per aggregate, at least once.
 //! - [`#[event_handler]`](macro@event_handler) declares a function of this service that gets each
 //!   event once; [`Handlers`] hands them to the relay.
+//! - [`#[projection]`](macro@projection) declares a read model that is made of events, in versions;
+//!   [`Projections`] is for operating it.
 //! - [`Consumer`] brings the events of other services to such functions, from a broker through the
 //!   [`Inbox`].
 //! - [`dead_letter`], [`handler_control`], [`inspect`] and [`tenant`] are for operating it.
@@ -178,6 +180,9 @@ mod documents {
     #[cfg(feature = "handlers")]
     #[doc = include_str!("../../docs/handlers.md")]
     struct Handlers;
+    #[cfg(feature = "handlers")]
+    #[doc = include_str!("../../docs/projections.md")]
+    struct Projections;
     #[doc = include_str!("../../docs/routing.md")]
     struct Routing;
     #[doc = include_str!("../../docs/service.md")]
