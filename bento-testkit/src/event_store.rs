@@ -38,7 +38,9 @@ use bento_core::Envelope;
 use bento_relay::event_store::EventStore;
 use bento_relay::inspect::InspectEvents;
 
-pub use self::aggregates::{Counted, Credited, Gauge, GaugeEvent, Opened, Purse, PurseEvent};
+pub use self::aggregates::{
+    Counted, Credited, Credits, Gauge, GaugeEvent, Opened, Purse, PurseEvent,
+};
 
 mod aggregates;
 mod bench;
@@ -133,6 +135,7 @@ macro_rules! event_store_conformance {
                 faults::an_aggregate_is_loaded_as_it_was_before_a_fault
                 faults::an_event_of_an_old_version_is_upcast
                 faults::events_that_cannot_be_decoded_are_read_as_they_are
+                pages::a_view_is_made_of_each_event_of_its_aggregate
                 pages::an_empty_store_has_an_empty_last_page
                 pages::pages_of_every_size_give_each_event_once
                 pages::a_selection_holds_its_own_events_alone

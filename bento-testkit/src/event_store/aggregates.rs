@@ -1,6 +1,7 @@
 //! The aggregates whose events the suite stores.
 
-use bento_core::{PendingEvents, aggregate, domain_event};
+use bento_core::{Envelope, PendingEvents, aggregate, domain_event};
+use bento_relay::event_store::View;
 
 /// A purse was opened. Version 1 had no currency.
 #[domain_event(schema = "bento_testkit.purse.opened", version = 2)]
@@ -65,6 +66,21 @@ impl Purse {
                 self.currency.clone_from(&opened.currency);
             }
             PurseEvent::Credited(credited) => self.cents += credited.cents,
+        }
+    }
+}
+
+/// The credits of a purse with the numbers of their events.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Credits(pub Vec<(i64, i64)>);
+
+impl View for Credits {
+    type Aggregate = Purse;
+
+    fn apply(&mut self, event: &PurseEvent, stored: &Envelope) {
+        if let PurseEvent::Credited(credited) = event {
+            let number = stored.sequence.unwrap_or_default();
+            self.0.push((number, credited.cents));
         }
     }
 }

@@ -8,7 +8,7 @@ use bento_relay::event_store::{EventStore, EventStoreError, Moment, Selection};
 use chrono::{SubsecRound, Utc};
 
 use super::bench::{all, expect, loaded, save};
-use super::{Counted, Credited, EventStoreBench, Opened, Purse, skipped};
+use super::{Counted, Credited, Credits, EventStoreBench, Opened, Purse, skipped};
 
 /// An event of purse `a` as a row has it.
 fn event(sequence: i64, event_type: &str, version: u32, payload: &'static str) -> Envelope {
@@ -57,6 +57,9 @@ async fn fault_of<B: EventStoreBench>(
     let refused = store.load::<Purse>("a").await;
     let error = refused.expect_err("the aggregate cannot be made");
     let text = with_causes(&error);
+    let refused = store.project::<Credits>("a").await;
+    let of_view = refused.expect_err("a view of it cannot be made");
+    assert_eq!(with_causes(&of_view), text, "a view has the same fault");
     assert_eq!(loaded(&store, "sound").await.version, 1, "only this one");
     match error {
         EventStoreError::Stream {

@@ -7,7 +7,21 @@ use futures_util::TryStreamExt as _;
 use super::bench::{
     MANY, all, assert_same, behind, expect, history, ids, is_of, loaded, page, save, selections,
 };
-use super::{Credited, EventStoreBench, Gauge, Opened, Purse, skipped};
+use super::{Credited, Credits, EventStoreBench, Gauge, Opened, Purse, skipped};
+
+/// A view is made of every event of its aggregate, however many pages they are, and of no other.
+pub async fn a_view_is_made_of_each_event_of_its_aggregate<B: EventStoreBench>(bench: &B) {
+    let store = bench.store();
+    assert_eq!(expect(store.project::<Credits>("a").await), None);
+    let (mut purse, mut other) = (Purse::open("a"), Purse::open("b"));
+    (1..=1_100).for_each(|cents| purse.credit(cents));
+    other.credit(7);
+    save(&store, &mut purse).await;
+    save(&store, &mut other).await;
+    let credits = expect(store.project::<Credits>("a").await);
+    let expected = (1..=1_100).map(|cents| (cents + 1, cents)).collect();
+    assert_eq!(credits, Some(Credits(expected)));
+}
 
 /// An empty store has one page: the last.
 pub async fn an_empty_store_has_an_empty_last_page<B: EventStoreBench>(bench: &B) {
