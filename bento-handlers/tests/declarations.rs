@@ -30,7 +30,7 @@ fn two_crates_with_handlers_of_one_name_do_not_link() {
 }
 
 #[test]
-fn one_crate_with_two_of_one_name_is_told_at_the_attribute() {
+fn one_crate_with_two_handlers_of_one_name_is_told_at_the_attribute() {
     let output = build("twice-in-one-crate");
     let message = text(&output);
     assert!(
@@ -40,12 +40,25 @@ fn one_crate_with_two_of_one_name_is_told_at_the_attribute() {
     for part in [
         &format!("{SYMBOL}` is already defined"),
         "#[event_handler(name = \"stock.reserve\")]",
+    ] {
+        assert!(message.contains(part), "`{part}` is missing in:\n{message}");
+    }
+}
+
+#[test]
+fn one_crate_with_two_projections_of_one_name_and_version_is_told_at_the_attribute() {
+    let output = build("projected-twice");
+    let message = text(&output);
+    assert!(
+        !output.status.success(),
+        "built with two projections of one name and version"
+    );
+    for part in [
         &format!("{PROJECTION}` is already defined"),
         "#[projection(name = \"parts\", version = 1)]",
     ] {
         assert!(message.contains(part), "`{part}` is missing in:\n{message}");
     }
-    assert!(!message.contains("__v2__"), "{message}");
 }
 
 #[test]
