@@ -7,7 +7,9 @@
 //! ```
 //!
 //! ```text
-//! annotate → raise → collect → flush → claim → route → publish → settle
+//! annotate → raise → collect → flush → claim → route ─┬→ publish → settle → receive
+//!                                                     └→ dispatch ─┬→ handle
+//!                                                                  └→ project
 //! ```
 //!
 //! - [`#[domain_event]`](macro@domain_event) and [`#[aggregate]`](macro@aggregate) declare events
