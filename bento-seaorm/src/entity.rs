@@ -18,30 +18,38 @@ use uuid::Uuid;
 
 use crate::columns::{COLUMNS, Kind, at};
 
+/// Reads the driver's own row by a function that takes that of any driver.
+macro_rules! read_own_row {
+    ($row:expr, $read:ident($($argument:expr),*)) => {{
+        #[cfg(feature = "postgres")]
+        if let Some(row) = $row.try_as_pg_row() {
+            return $read(row $(, $argument)*);
+        }
+        #[cfg(feature = "mysql")]
+        if let Some(row) = $row.try_as_mysql_row() {
+            return $read(row $(, $argument)*);
+        }
+        #[cfg(feature = "sqlite")]
+        if let Some(row) = $row.try_as_sqlite_row() {
+            return $read(row $(, $argument)*);
+        }
+        Err(sea_orm::DbErr::Type(
+            "the row is of no back end whose feature is enabled".into(),
+        ))
+    }};
+}
+pub(crate) use read_own_row;
+
 /// Reads an envelope from the [`COLUMNS`] that begin at `first`.
 ///
 /// # Errors
 /// The first cell that cannot be read.
 pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, DbErr> {
-    #[cfg(feature = "postgres")]
-    if let Some(row) = row.try_as_pg_row() {
-        return envelope(row, first);
-    }
-    #[cfg(feature = "mysql")]
-    if let Some(row) = row.try_as_mysql_row() {
-        return envelope(row, first);
-    }
-    #[cfg(feature = "sqlite")]
-    if let Some(row) = row.try_as_sqlite_row() {
-        return envelope(row, first);
-    }
-    Err(DbErr::Type(
-        "the row is of no back end whose feature is enabled".into(),
-    ))
+    read_own_row!(row, envelope(first))
 }
 
 /// A type that a cell of this database is read as.
-trait CellType<'r, DB: Database>: Decode<'r, DB> + Type<DB> {}
+pub(crate) trait CellType<'r, DB: Database>: Decode<'r, DB> + Type<DB> {}
 
 impl<'r, DB: Database, T: Decode<'r, DB> + Type<DB>> CellType<'r, DB> for T {}
 
@@ -59,7 +67,7 @@ where
     i32: CellType<'r, R::Database>,
     i64: CellType<'r, R::Database>,
 {
-    let cells = Cells { row, first };
+    let cells = Cells::of(row, first);
     let id = cells.get::<Uuid>(at!("event_id"))?.into();
     let event_type: String = cells.get(at!("event_type"))?;
     let version = cells.get::<i32>(at!("schema_version"))?.cast_unsigned();
@@ -93,7 +101,7 @@ where
 }
 
 /// The cells of a row, counted from its first column of an event.
-struct Cells<'r, R> {
+pub(crate) struct Cells<'r, R> {
     row: &'r R,
     first: usize,
 }
@@ -102,7 +110,15 @@ impl<'r, R: Row> Cells<'r, R>
 where
     usize: ColumnIndex<R>,
 {
-    fn get<T: CellType<'r, R::Database>>(&self, column: usize) -> Result<T, DbErr> {
+    pub(crate) fn of(row: &'r R, first: usize) -> Self {
+        Self { row, first }
+    }
+
+    /// The value of a cell.
+    ///
+    /// # Errors
+    /// The driver's, if the cell holds something else.
+    pub(crate) fn get<T: CellType<'r, R::Database>>(&self, column: usize) -> Result<T, DbErr> {
         let cell = self.row.try_get(self.first + column);
         cell.map_err(|error| DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))))
     }

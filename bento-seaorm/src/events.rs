@@ -5,5 +5,6 @@ pub(crate) mod append;
 pub(crate) mod load;
 pub(crate) mod page;
 mod place;
+mod row;
 pub(crate) mod snapshot;
 mod span;

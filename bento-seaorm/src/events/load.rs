@@ -3,11 +3,11 @@
 use bento_core::event_sourced::{Replay, Snapshots, StreamFault};
 use bento_core::{Aggregate, EventSourced, telemetry};
 use bento_relay::event_store::Moment;
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use tracing::{Instrument as _, Span};
 
 use super::snapshot::{self, Read, Restored, Tail};
-use super::span;
+use super::{row, span};
 use crate::dialect::{self, Dialect, Sql, binds};
 use crate::error::Error;
 use crate::stream::StreamId;
@@ -170,9 +170,14 @@ impl<C: ConnectionTrait> Load<'_, C> {
         replay: &mut Replay<A>,
         row: &QueryResult,
     ) -> Result<(), Error> {
-        let (sequence, event_type, version, payload) = read(row)?;
+        let row::Applied {
+            sequence,
+            event_type,
+            version,
+            payload,
+        } = row::read(row)?;
         replay
-            .apply(sequence, &event_type, version, &payload)
+            .apply(sequence, event_type, version, payload)
             .map_err(|fault| self.broken(fault))
     }
 
@@ -188,13 +193,4 @@ impl<C: ConnectionTrait> Load<'_, C> {
             fault: Box::new(fault),
         }
     }
-}
-
-fn read(row: &QueryResult) -> Result<(i64, String, u32, Vec<u8>), DbErr> {
-    Ok((
-        row.try_get_by_index(0)?,
-        row.try_get_by_index(1)?,
-        row.try_get_by_index::<i32>(2)?.cast_unsigned(),
-        row.try_get_by_index(3)?,
-    ))
 }
