@@ -2,32 +2,33 @@
 //! that it returns. So positions are drawn after the head is locked, and no row is written if the
 //! head is another one.
 
+use std::sync::LazyLock;
+
 use bento_core::event::EventKind;
 use bento_core::outbox::OutboxEntry;
 use sea_orm::{DbBackend, Statement, Value};
 
 use super::unnest;
-use crate::columns::{self, COLUMNS, PARAMETERS, row_values};
+use crate::columns::{self, COLUMNS, row_values};
 use crate::dialect::postgres::schema::sql_type;
-use crate::dialect::rows_of_placeholders;
 use crate::stream::Head;
 use crate::tables::Tables;
 
-/// The number of rows up to which multi-row VALUES is used instead of UNNEST, as for the outbox.
-const VALUES_UP_TO: usize = super::VALUES_UP_TO;
+/// The row of one event, whose parameters cost less than arrays.
+static ONE: LazyLock<String> = LazyLock::new(typed_row);
+
+/// The rows of several events.
+static SEVERAL: LazyLock<String> = LazyLock::new(|| unnest::select(", u.nth"));
 
 pub(super) fn append(tables: &Tables, head: &Head, entries: Vec<OutboxEntry>) -> Statement {
-    let (rows, mut values) = if entries.len() <= VALUES_UP_TO {
-        let rows = typed_values(entries.len());
-        let values: Vec<_> = entries
-            .into_iter()
-            .flat_map(|entry| row_values(entry, Value::from))
-            .collect();
-        (rows, values)
+    let (rows, mut values) = if entries.len() == 1 {
+        let row = entries.into_iter();
+        let values = row.flat_map(|entry| row_values(entry, Value::from));
+        (&*ONE, values.collect::<Vec<_>>())
     } else {
-        (unnest::select(", u.nth"), unnest::values(entries))
+        (&*SEVERAL, unnest::values(entries))
     };
-    let sql = sql(tables, head.before == 0, &rows, values.len());
+    let sql = sql(tables, head.before == 0, rows, values.len());
     values.extend([
         head.stream.aggregate_type.into(),
         head.stream.aggregate_id.as_str().into(),
@@ -66,14 +67,11 @@ fn sql(tables: &Tables, is_new: bool, rows: &str, behind: usize) -> String {
     )
 }
 
-/// A number of rows as multi-row VALUES, whose first row gives the types.
-fn typed_values(rows: usize) -> String {
-    let columns = columns::list();
-    let mut first = String::from("($1::integer");
+/// A row of typed parameters.
+fn typed_row() -> String {
+    let mut row = String::from("SELECT $1::integer");
     for (nth, column) in (2..).zip(&COLUMNS) {
-        first.push_str(&format!(", ${nth}::{}", sql_type(column.kind)));
+        row.push_str(&format!(", ${nth}::{}", sql_type(column.kind)));
     }
-    let all = rows_of_placeholders(&crate::backend::Postgres, rows, PARAMETERS);
-    let rest = all.split_once(')').map_or("", |(_, rest)| rest);
-    format!("SELECT v.*, row_number() OVER () FROM (VALUES {first}){rest}) AS v (shard, {columns})")
+    row + ", 1"
 }
