@@ -30,7 +30,8 @@ impl Log {
             .collect()
     }
 
-    /// The fields of the spans of this level and name that have ended.
+    /// The fields of the spans of this level and name. The driver of SQLite may keep a span for a
+    /// moment longer than the call, so none has to have ended.
     pub fn spans(&self, level: Level, name: &str) -> Vec<Line> {
         let spans = self.spans.lock().unwrap();
         spans
@@ -45,21 +46,20 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        context.span(id).unwrap().extensions_mut().insert(fields);
+        let metadata = attributes.metadata();
+        let mut spans = self.spans.lock().unwrap();
+        let nth = Nth(spans.len());
+        context.span(id).unwrap().extensions_mut().insert(nth);
+        spans.push((*metadata.level(), metadata.name(), fields.0));
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let span = context.span(id).unwrap();
-        values.record(span.extensions_mut().get_mut::<Fields>().unwrap());
-    }
-
-    fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let span = context.span(&id).unwrap();
-        let Some(fields) = span.extensions_mut().remove::<Fields>() else {
-            return;
-        };
-        let (level, name) = (*span.metadata().level(), span.name());
-        self.spans.lock().unwrap().push((level, name, fields.0));
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        let extensions = span.extensions();
+        let Nth(nth) = extensions.get().unwrap();
+        self.spans.lock().unwrap()[*nth].2.extend(fields.0);
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -72,6 +72,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
         ));
     }
 }
+
+/// The place of a span in the log.
+struct Nth(usize);
 
 #[derive(Default)]
 struct Fields(BTreeMap<String, String>);
