@@ -8,7 +8,7 @@ use std::time::Duration;
 use bento_core::{EventSourced as _, raise};
 use bento_handlers::{Batch, Dispatcher, HandleError, Handlers, ProjectionSettings, projection};
 use bento_relay::publish::{PublishError, Publisher as _, RelayTerms};
-use bento_seaorm::{OutboxConnection, OutboxTransaction, ProjectionKey};
+use bento_seaorm::{OutboxConnection, OutboxTransaction, ProjectionKey, ProjectionStatus};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, TransactionTrait};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -123,6 +123,23 @@ impl Gated {
                 }
             }
         }
+        self.0.pass().await;
+        Ok(())
+    }
+}
+
+/// A higher version, which is built at the same time.
+#[projection(name = "gated", version = 3, views = "gated")]
+struct GatedNext(Arc<Gate>);
+
+impl GatedNext {
+    async fn project(
+        &self,
+        events: Batch<LedgerEvent>,
+        tx: &OutboxTransaction,
+    ) -> Result<(), HandleError> {
+        let update = format!("UPDATE gated_v3 SET events = events + {}", events.len());
+        tx.execute_unprepared(&update).await?;
         self.0.pass().await;
         Ok(())
     }
@@ -257,7 +274,7 @@ impl<'a> Case<'a> {
             }
             Swap => {
                 self.gate.open(u32::MAX);
-                self.until_it_waits("SELECT version FROM%").await;
+                self.until_it_waits("SELECT version FROM%", 1).await;
             }
             Swapped => {
                 let (end, behind) = match is_postgres {
@@ -266,7 +283,7 @@ impl<'a> Case<'a> {
                 };
                 self.end = self.lock(end).await;
                 self.row.take().unwrap().rollback().await.unwrap();
-                self.until_it_waits(behind).await;
+                self.until_it_waits(behind, 1).await;
             }
             Done => {
                 let end = self.end.take().unwrap();
@@ -279,8 +296,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Waits until a statement of the build waits for a lock.
-    async fn until_it_waits(&self, statement: &str) {
+    /// Waits until a statement waits for a lock, so many times.
+    async fn until_it_waits(&self, statement: &str, times: i64) {
         let waiting = match self.scene.database.backend() {
             DbBackend::Postgres => format!(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
@@ -299,7 +316,7 @@ impl<'a> Case<'a> {
             false => Duration::from_millis(5),
         };
         let look = async {
-            while self.scene.database.number(&waiting).await == 0 {
+            while self.scene.database.number(&waiting).await < times {
                 sleep(pause).await;
             }
         };
@@ -397,6 +414,46 @@ async fn nothing_is_missed_or_doubled(database: &TestDatabase, page: usize) {
     }
 }
 
+/// Both swaps wait for the row of the live version, the one of the higher version first.
+async fn the_higher_of_two_builds_stays_live(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    with_a_live_version(&scene).await;
+    let mut case = Case::on(&scene, ONE_PAGE).await;
+    for create in [
+        "CREATE TABLE gated_v3 (events BIGINT NOT NULL)",
+        "INSERT INTO gated_v3 VALUES (0)",
+    ] {
+        database.db.execute_unprepared(create).await.unwrap();
+    }
+    let higher = Gate::shut();
+    let handlers = gated(&case.gate, ONE_PAGE).projection(GatedNext(Arc::clone(&higher)));
+    case.dispatcher = scene.dispatcher(handlers).await;
+    case.go_on_to(Start).await;
+    let relay = scene.relay_of(case.dispatcher.clone()).await;
+    case.gate.until(1).await;
+    higher.until(1).await;
+    higher.open(u32::MAX);
+    case.until_it_waits("SELECT version FROM%", 1).await;
+    case.gate.open(u32::MAX);
+    case.until_it_waits("SELECT version FROM%", 2).await;
+    case.row.take().unwrap().rollback().await.unwrap();
+    let third = ProjectionKey::new("gated", 3);
+    scene.until_live(&third).await;
+    scene
+        .until(&key(), |state| state.status == ProjectionStatus::Replaced)
+        .await;
+    assert_eq!(scene.db.live_version("gated").await.unwrap(), Some(3));
+    let shown = timeout(LIMIT, async {
+        let shows = "SELECT events FROM gated";
+        let shows = sea_orm::Statement::from_string(database.backend(), shows);
+        while database.db.query_one_raw(shows.clone()).await.is_err() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    });
+    shown.await.expect("the view shows version 3");
+    relay.stop().await.unwrap();
+}
+
 /// SQLite has one transaction at a time, so that those of the writers lie before a page or behind
 /// it. A transaction that begins while a page is open waits for its end.
 async fn nothing_is_missed_or_doubled_between_pages(database: &TestDatabase) {
@@ -451,6 +508,11 @@ mod postgres {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_higher_of_two_versions_stays_live() {
+        in_database(DbBackend::Postgres, the_higher_of_two_builds_stays_live).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn late_commits_are_projected_once() {
         in_database(DbBackend::Postgres, async |database| {
             nothing_is_missed_or_doubled(database, PAGE).await;
@@ -469,6 +531,11 @@ mod postgres {
 
 mod mysql {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_higher_of_two_versions_stays_live() {
+        in_database(DbBackend::MySql, the_higher_of_two_builds_stays_live).await;
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn late_commits_are_projected_once() {

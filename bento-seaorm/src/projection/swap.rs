@@ -37,16 +37,17 @@ impl OutboxTransaction {
         views: &[&str],
     ) -> Result<Swapped, Error> {
         let dialect = dialect::of(self.get_database_backend())?;
-        let before = self.live_version_locked(dialect, key).await?;
+        self.lock_name(dialect, key).await?;
+        let before = self.live_version(dialect, key).await?;
         let is_live = before.is_none_or(|before| before < key.version);
-        if is_live && before.is_some() {
-            self.set_statuses(
+        if let Some(before) = before.filter(|_| is_live) {
+            self.set_status(
                 dialect,
-                "UPDATE {projection} SET status = ? WHERE name = ? AND status = ?",
+                "UPDATE {projection} SET status = ? WHERE name = ? AND version = ?",
                 binds![
                     ProjectionStatus::Replaced.as_str(),
                     &*key.name,
-                    ProjectionStatus::Live.as_str()
+                    before.cast_signed()
                 ],
             )
             .await?;
@@ -60,7 +61,7 @@ impl OutboxTransaction {
              builder_expires_at = NULL WHERE name = ? AND version = ?"
         );
         let key_of = binds![status.as_str(), &*key.name, key.number()];
-        self.set_statuses(dialect, &update, key_of).await?;
+        self.set_status(dialect, &update, key_of).await?;
         let released = self.release_effects(key).await?;
         if is_live && !ddl_commits(dialect) {
             let statements = show(dialect, key, views);
@@ -79,7 +80,23 @@ impl OutboxTransaction {
         })
     }
 
-    async fn live_version_locked(
+    /// Locks the row of the lowest version, so that one version of a projection is swapped at a
+    /// time: of two that end at once the second has to see what the first did.
+    async fn lock_name(
+        &self,
+        dialect: &'static dyn Dialect,
+        key: &ProjectionKey,
+    ) -> Result<(), Error> {
+        let lowest = "SELECT version FROM {projection} WHERE name = ? ORDER BY version LIMIT 1 \
+                      {lock_rows}";
+        let lowest = Sql::new(dialect, self.tables(), lowest, binds![&*key.name]).build();
+        self.run_own(move |session| async move { session.query_one_raw(lowest).await })
+            .await?;
+        Ok(())
+    }
+
+    /// The version that is live, by a query after the lock.
+    async fn live_version(
         &self,
         dialect: &'static dyn Dialect,
         key: &ProjectionKey,
@@ -87,19 +104,18 @@ impl OutboxTransaction {
         let select = Sql::new(
             dialect,
             self.tables(),
-            "SELECT version FROM {projection} WHERE name = ? AND status = ? ORDER BY version DESC \
-             {lock_rows}",
+            "SELECT MAX(version) FROM {projection} WHERE name = ? AND status = ?",
             binds![&*key.name, ProjectionStatus::Live.as_str()],
         )
         .build();
         let row = self
             .run_own(move |session| async move { session.query_one_raw(select).await })
             .await?;
-        let version = row.map(|row| row.try_get_by_index::<i32>(0)).transpose();
+        let version = row.map_or(Ok(None), |row| row.try_get_by_index::<Option<i32>>(0));
         Ok(version.map_err(Error::Database)?.map(i32::unsigned_abs))
     }
 
-    async fn set_statuses(
+    async fn set_status(
         &self,
         dialect: &'static dyn Dialect,
         update: &str,
@@ -128,9 +144,18 @@ impl OutboxConnection {
         if !ddl_commits(dialect) {
             return Ok(());
         }
-        for statement in show(dialect, key, views) {
-            let shown = self.shielded().execute_unprepared(&statement).await;
-            shown.map_err(|error| Error::from_statement(backend, error))?;
+        let mut shown = None;
+        // Another version may have become live, and have shown its tables, just before this does.
+        while let Some(live) = self.live_version(&key.name).await? {
+            if shown == Some(live) || shown.is_none() && live != key.version {
+                break;
+            }
+            let live_key = ProjectionKey::new(&*key.name, live);
+            for statement in show(dialect, &live_key, views) {
+                let replaced = self.shielded().execute_unprepared(&statement).await;
+                replaced.map_err(|error| Error::from_statement(backend, error))?;
+            }
+            shown = Some(live);
         }
         Ok(())
     }

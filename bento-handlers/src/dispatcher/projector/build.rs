@@ -9,7 +9,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bento_core::EventId;
-use bento_core::report::with_causes;
 use bento_relay::event_store::{Cursor, EventStoreError, Page};
 use bento_seaorm::{
     BuildProgress, Built, Error, OutboxStore, OutboxTransaction, ProjectionKey, ProjectionRow,
@@ -76,6 +75,7 @@ impl Builds {
                 limit: projected.settings.page,
                 wait: LOOK,
                 is_checked: false,
+                is_shown: false,
                 is_counted: false,
                 told: Instant::now(),
             };
@@ -93,6 +93,8 @@ struct Building {
     limit: usize,
     wait: Duration,
     is_checked: bool,
+    /// True once the views show the version, which they do by a statement of their own on MySQL.
+    is_shown: bool,
     is_counted: bool,
     /// The time at which the log was last told of the progress.
     told: Instant,
@@ -155,6 +157,12 @@ impl Building {
             self.check(dispatcher, &row).await?;
             return Ok(Duration::ZERO);
         }
+        let is_live = row.status == ProjectionStatus::Live;
+        if is_live && !self.is_shown {
+            // The process that has swapped may have died before it came to the views.
+            db.show_projection(key, projected.descriptor.views).await?;
+        }
+        self.is_shown = is_live;
         let waits = row.stop.is_some() || is_paused;
         match row.status {
             ProjectionStatus::Retired => {
@@ -212,8 +220,9 @@ impl Building {
                 Ok(projected.settings.time_for(read))
             }
             Ok(Step::Swapped(swapped)) => {
-                dispatcher.swapped(&projected, swapped).await;
-                Ok(LOOK)
+                tell(&projected, swapped);
+                // To the views.
+                Ok(Duration::ZERO)
             }
             Ok(Step::Rest) => Ok(LOOK),
             Err(error) if self.limit > 1 && is_of_one_event(&error) => {
@@ -251,10 +260,6 @@ impl Building {
                     target: TARGET_PROJECT, projection = key.route(), "{fault}",
                 );
             }
-        }
-        if row.status == ProjectionStatus::Live {
-            let views = projected.descriptor.views;
-            dispatcher.shared.db.show_projection(key, views).await?;
         }
         Ok(())
     }
@@ -400,26 +405,14 @@ impl Dispatcher {
             error => HandleError::from(error).not_tried(),
         })
     }
+}
 
-    async fn swapped(&self, projected: &Projected, swapped: Swapped) {
-        let key = &projected.key;
-        let (route, status) = (key.route(), swapped.status);
-        telemetry::set_build_left(key, 0);
-        tracing::info!(
-            target: TARGET_PROJECT, projection = route, %status, before = swapped.before,
-            released = swapped.released,
-            "the build of a projection has ended",
-        );
-        if status != ProjectionStatus::Live {
-            return;
-        }
-        let views = projected.descriptor.views;
-        if let Err(error) = self.shared.db.show_projection(key, views).await {
-            tracing::error!(
-                target: TARGET_PROJECT, projection = route, error = with_causes(&error),
-                "the views of a live projection could not be replaced; mend the reason and start \
-                 the process again",
-            );
-        }
-    }
+fn tell(projected: &Projected, swapped: Swapped) {
+    let (route, status) = (projected.key.route(), swapped.status);
+    telemetry::set_build_left(&projected.key, 0);
+    tracing::info!(
+        target: TARGET_PROJECT, projection = route, %status, before = swapped.before,
+        released = swapped.released,
+        "the build of a projection has ended",
+    );
 }
