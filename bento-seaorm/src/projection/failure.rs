@@ -54,7 +54,7 @@ impl OutboxConnection {
             ),
             binds![
                 failures.cast_signed(),
-                event.map(|event| Uuid::from(event)),
+                event.map(Uuid::from),
                 reason,
                 &*key.name,
                 key.number()

@@ -13,8 +13,11 @@ use tracing_subscriber::registry::LookupSpan;
 #[derive(Clone, Default)]
 pub struct Log {
     lines: Arc<Mutex<Vec<(Level, String, Line)>>>,
-    spans: Arc<Mutex<Vec<(Level, &'static str, Line)>>>,
+    spans: Arc<Mutex<Vec<Span>>>,
 }
+
+/// The level, the name and the fields of a span.
+type Span = (Level, &'static str, Line);
 
 /// The fields of a line, the message among them.
 pub type Line = BTreeMap<String, String>;

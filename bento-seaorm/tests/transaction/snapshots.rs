@@ -221,8 +221,10 @@ async fn a_snapshot_of_events_that_were_replaced_is_not_used(database: &TestData
 /// The release before had another declaration of the event.
 async fn a_snapshot_of_other_declarations_is_missed(database: &TestDatabase) {
     let db = OutboxConnection::new(database.db.clone());
-    let mut meter = declared::Meter::default();
-    meter.id = "A".to_owned();
+    let mut meter = declared::Meter {
+        id: "A".to_owned(),
+        ..declared::Meter::default()
+    };
     meter.count(6);
     save!(db, &mut meter);
     change_states(database, CHANGED).await;

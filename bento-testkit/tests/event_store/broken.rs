@@ -33,7 +33,7 @@ enum Fault {
     SaveWithoutEventsConflicts,
     IntegrationEventStored,
     // Of loads:
-    StateBeforeFault,
+    BrokenStateLoaded,
     MomentIgnored,
     MomentExclusive,
     MomentShifted,
@@ -106,7 +106,7 @@ found_by! {
     EmptyIdUntold: saving::an_empty_id_is_refused,
     SaveWithoutEventsConflicts: saving::a_save_without_events_stores_nothing,
     IntegrationEventStored: saving::integration_events_are_not_stored,
-    StateBeforeFault: faults::a_hole_is_told,
+    BrokenStateLoaded: faults::a_hole_is_told,
     MomentIgnored: moments::an_aggregate_is_loaded_as_it_was_after_an_event,
     MomentExclusive: moments::an_aggregate_is_loaded_as_it_was_after_an_event,
     MomentShifted: moments::an_aggregate_is_loaded_as_it_was_at_a_time,
@@ -266,7 +266,7 @@ impl EventStore for Broken {
         let stored = self.stored(of).await?;
         match self.fault {
             Some(Fault::EmptyAggregate) if stored.is_empty() => Ok(Some(A::with_id(id))),
-            Some(Fault::StateBeforeFault) => {
+            Some(Fault::BrokenStateLoaded) => {
                 let dense = stored
                     .iter()
                     .zip(1..)
