@@ -1,5 +1,5 @@
-//! By hand with sqlx, on Bento's own tables: one statement that raises the head and writes the store
-//! and the outbox, one that reads.
+//! By hand with sqlx, on Bento's own tables: one statement that raises the head and writes the
+//! store and the outbox, one that reads.
 
 use bento_benchmarks::Result;
 use chrono::{DateTime, Utc};
@@ -49,7 +49,7 @@ struct Account {
     totals: Totals,
 }
 
-/// What is read of a snapshot.
+/// The part of a snapshot that is read.
 #[derive(Deserialize)]
 struct State {
     totals: Totals,

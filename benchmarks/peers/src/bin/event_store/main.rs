@@ -1,8 +1,8 @@
 //! `cargo run --release --bin event_store [-- --rounds 40]`
 //!
-//! Event-sourced accounts on PostgreSQL: loaded from 10, 100 and 1,000 events, loaded from a snapshot
-//! and the events behind it, and appended to by 1 and by 10 events. Through Bento, by hand with sqlx
-//! on Bento's own tables, and through `cqrs-es` with `postgres-es` on theirs.
+//! Event-sourced accounts on PostgreSQL: loaded from 10, 100 and 1,000 events, loaded from a
+//! snapshot and the events behind it, and appended to by 1 and by 10 events. Through Bento, by hand
+//! with sqlx on Bento's own tables, and through `cqrs-es` with `postgres-es` on theirs.
 
 mod account;
 mod bento;
@@ -58,7 +58,7 @@ enum Work {
 }
 
 struct Contenders {
-    /// What the accounts are called that are appended to.
+    /// The name of the accounts that are appended to.
     name: String,
     meter: Meter,
     bento: bento::Bento,

@@ -1,4 +1,5 @@
-//! The way of `cqrs-es` with `postgres-es`: `PersistedEventStore` on its own tables. It has no outbox.
+//! The way of `cqrs-es` with `postgres-es`: `PersistedEventStore` on its own tables. It has no
+//! outbox.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a piece of work sends to the database.
+/// The statements and bytes that a piece of work sends to the database.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sent {
     /// Statements that are executed, with BEGIN and COMMIT.
@@ -58,12 +58,12 @@ impl Wire {
         Ok(wire)
     }
 
-    /// Where clients connect to.
+    /// The port that clients connect to.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// What was sent since the last call.
+    /// Takes what was sent since the last call.
     pub(crate) fn take(&self) -> Sent {
         Sent {
             statements: self.statements.swap(0, Ordering::Relaxed),
@@ -97,8 +97,8 @@ impl Reader {
         }
     }
 
-    /// Reads a message: a tag, but for the first one, and a length that counts itself. Returns false
-    /// if it is not whole.
+    /// Reads a message: a tag, but for the first one, and a length that counts itself. Returns
+    /// false if it is not whole.
     fn read_message(&mut self) -> bool {
         let tag = usize::from(self.is_started);
         let Some(length) = self.unread.get(tag..).and_then(|rest| rest.first_chunk()) else {
