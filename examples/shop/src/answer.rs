@@ -55,7 +55,7 @@ async fn settle(
         return Err(HandleError::permanent("there is no such order"));
     };
     decide(&mut order).map_err(|refusal| HandleError::skip(refusal.to_string()))?;
-    store::update(tx, &order).await?;
+    store::update(tx, &mut order).await?;
     Ok(())
 }
 
@@ -92,7 +92,7 @@ mod tests {
             let order = Order::place("Ada".to_owned(), Currency::Eur, items);
             let mut order = order.expect("a valid order");
             become_(&mut order).expect("what an order may become");
-            store::insert(tx, TENANT, &order).await?;
+            store::insert(tx, TENANT, &mut order).await?;
             Ok::<_, Error>(order.id)
         });
         stored.await.expect("it is stored")

@@ -12,16 +12,17 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use crate::list::entry;
 use crate::order::{Currency, Item, Order, Refusal, Status};
 use crate::problem::{Body, Failure, Parameters, Problem, Refusals, Segment};
 use crate::request::{Headers, Tenant};
 use crate::service::App;
-use crate::store;
+use crate::{list, store};
 
 /// The routes of orders, each with its description.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(place, list))
+        .routes(routes!(place, page))
         .routes(routes!(show))
         .routes(routes!(confirm))
         .routes(routes!(pay))
@@ -50,10 +51,21 @@ pub struct OrderView {
     status: Status,
 }
 
+/// An order, as it is listed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OrderEntry {
+    id: Uuid,
+    customer: String,
+    currency: Currency,
+    /// In the currency's smallest unit
+    total: i64,
+    status: Status,
+}
+
 /// Some orders, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page {
-    orders: Vec<OrderView>,
+    orders: Vec<OrderEntry>,
     /// Ask for the orders after this one, if there may be more
     next: Option<Uuid>,
 }
@@ -98,6 +110,26 @@ impl From<Order> for OrderView {
     }
 }
 
+impl From<entry::Model> for OrderEntry {
+    fn from(entry: entry::Model) -> Self {
+        let entry::Model {
+            order_id: id,
+            customer,
+            currency,
+            total,
+            status,
+            ..
+        } = entry;
+        Self {
+            id,
+            customer,
+            currency,
+            total,
+            status,
+        }
+    }
+}
+
 /// Place an order
 #[utoipa::path(post, path = "/orders", tag = "orders", params(Headers),
     request_body = NewOrder, responses(
@@ -116,8 +148,8 @@ async fn place(
 ) -> Result<impl IntoResponse, Failure> {
     let order = db
         .transaction_retrying(RetryPolicy::default(), async move |tx| {
-            let order = Order::place(new.customer, new.currency, new.items)?;
-            store::insert(tx, &tenant.0, &order).await?;
+            let mut order = Order::place(new.customer, new.currency, new.items)?;
+            store::insert(tx, &tenant.0, &mut order).await?;
             Ok::<_, Failure>(order)
         })
         .await
@@ -130,22 +162,25 @@ async fn place(
     ))
 }
 
-/// List orders
+/// List orders: a moment after an order has changed, the list has it
 #[utoipa::path(get, path = "/orders", tag = "orders", params(Headers, Extent), responses(
     (status = 200, description = "A page of them", body = Page),
     Refusals,
 ))]
-async fn list(
+async fn page(
     State(db): State<OutboxConnection>,
     Extension(tenant): Extension<Tenant>,
     Parameters(extent): Parameters<Extent>,
 ) -> Result<Json<Page>, Failure> {
     let limit = extent.limit.unwrap_or(20).clamp(1, 100);
-    let orders = store::page(&db, &tenant.0, extent.after, limit).await?;
+    let orders = list::page(&db, &tenant.0, extent.after, limit).await?;
     let is_full = orders.len() as u64 == limit;
-    let next = orders.last().filter(|_| is_full).map(|order| order.id);
+    let next = orders
+        .last()
+        .filter(|_| is_full)
+        .map(|order| order.order_id);
     Ok(Json(Page {
-        orders: orders.into_iter().map(OrderView::from).collect(),
+        orders: orders.into_iter().map(OrderEntry::from).collect(),
         next,
     }))
 }
@@ -241,7 +276,7 @@ async fn change(
             .await?
             .ok_or(Failure::NotFound)?;
         decide(&mut order)?;
-        store::update(tx, &order).await?;
+        store::update(tx, &mut order).await?;
         Ok::<_, Failure>(order)
     });
     Ok(Json(

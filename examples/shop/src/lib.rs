@@ -6,6 +6,7 @@ pub mod answer;
 pub mod config;
 pub mod contract;
 pub mod http;
+pub mod list;
 pub mod messaging;
 pub mod migration;
 pub mod operations;

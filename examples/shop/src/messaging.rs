@@ -98,7 +98,9 @@ impl Messaging {
         let handlers = handlers.settings(&settings.handlers).build(&handlers_db)?;
 
         let store = OutboxStore::new(relays.clone()).with_application(name);
-        let relay = Relay::builder(store.clone(), broker.publishers.clone())
+        // The events of the service itself go to its projections and handlers, too.
+        let publishers = broker.publishers.clone().with_handlers(handlers.clone());
+        let relay = Relay::builder(store.clone(), publishers)
             .router(settings.router()?)
             .settings(settings.relay.clone())
             .wake(&wake)

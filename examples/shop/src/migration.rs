@@ -8,7 +8,8 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        let mut migrations: Vec<Box<dyn MigrationTrait>> = vec![Box::new(CreateOrders)];
+        let mut migrations: Vec<Box<dyn MigrationTrait>> =
+            vec![Box::new(CreateOrders), Box::new(ListOrders)];
         migrations.extend(bento::migration::migrations());
         migrations
     }
@@ -65,5 +66,59 @@ impl MigrationTrait for CreateOrders {
         manager
             .drop_table(Table::drop().table("shop_order").take())
             .await
+    }
+}
+
+/// Orders get a version, and the table of their list the orders that there are.
+struct ListOrders;
+
+impl MigrationName for ListOrders {
+    fn name(&self) -> &str {
+        "m20261201_000001_list_orders"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for ListOrders {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let versions = Table::alter()
+            .table("shop_order")
+            .add_column(big_integer("version").default(0))
+            .take();
+        manager.alter_table(versions).await?;
+        let list = Table::create()
+            .table("shop_order_list_v1")
+            .col(uuid("order_id").primary_key())
+            .col(string_len("tenant", 100))
+            .col(string_len("customer", 100))
+            .col(string_len("currency", 3))
+            .col(big_integer("total"))
+            .col(string_len("status", 16))
+            .take();
+        manager.create_table(list).await?;
+        let by_tenant = Index::create()
+            .name("shop_order_list_v1_tenant")
+            .table("shop_order_list_v1")
+            .col("tenant")
+            .col("order_id")
+            .take();
+        manager.create_index(by_tenant).await?;
+        let fill = "INSERT INTO shop_order_list_v1 (order_id, tenant, customer, currency, total, \
+                    status) SELECT o.id, o.tenant, o.customer, o.currency, (SELECT \
+                    COALESCE(SUM(i.quantity * i.unit_price), 0) FROM shop_order_item i WHERE \
+                    i.order_id = o.id), o.status FROM shop_order o";
+        manager.get_connection().execute_unprepared(fill).await?;
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .drop_table(Table::drop().table("shop_order_list_v1").take())
+            .await?;
+        let versions = Table::alter()
+            .table("shop_order")
+            .drop_column("version")
+            .take();
+        manager.alter_table(versions).await
     }
 }

@@ -1,12 +1,12 @@
-//! The order: its rules, and the events it raises. It knows nothing of HTTP, SQL or transactions.
+//! The order: its row, its rules, and the events it raises. It knows nothing of HTTP and of
+//! transactions.
 
 use std::fmt;
 
 use bento::{PendingEvents, aggregate, domain_event};
-use sea_orm::prelude::{ActiveEnum, DeriveActiveEnum, EnumIter, StringLen};
+use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 /// A customer placed an order. Amounts are in the currency's smallest unit.
 #[domain_event(schema = "order.placed", version = 2)]
@@ -73,18 +73,33 @@ pub struct OrderCancelled {
         OrderCancelled
     )
 )]
-#[derive(Debug)]
-pub struct Order {
-    pub(crate) id: Uuid,
-    pub(crate) customer: String,
-    pub(crate) currency: Currency,
-    pub(crate) items: Vec<Item>,
-    pub(crate) status: Status,
-    pub(crate) events: PendingEvents,
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "shop_order")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub tenant: String,
+    pub customer: String,
+    pub currency: Currency,
+    pub status: Status,
+    /// It counts the events, by which the list of orders knows what it has seen.
+    #[aggregate(version)]
+    pub version: i64,
+    /// Rows of their own: `store` reads and writes them.
+    #[sea_orm(ignore)]
+    pub items: Vec<Item>,
+    #[sea_orm(ignore)]
+    pub events: PendingEvents,
 }
 
+impl ActiveModelBehavior for ActiveModel {}
+
+/// An order, which is its row.
+pub type Order = Model;
+
 /// A product and its quantity.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Item {
     #[schema(min_length = 1, max_length = 100)]
     pub product: String,
@@ -160,10 +175,12 @@ impl Order {
         let (id, status, events) = (Uuid::now_v7(), Status::Placed, PendingEvents::default());
         let mut order = Self {
             id,
+            tenant: String::new(),
             customer,
             currency,
-            items,
             status,
+            version: 0,
+            items,
             events,
         };
         order.raise(OrderPlaced {

@@ -12,10 +12,19 @@ use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::list::OrderList;
 use crate::messaging::{Broker, Messaging};
 use crate::migration::Migrator;
 use crate::operations::{self, Description};
 use crate::{Result, answer, http, problem, request};
+
+/// The handlers and projections of the shop. A program of one service has `Handlers::registered()`.
+pub fn handlers() -> Handlers {
+    Handlers::new(())
+        .add(answer::reserved::handler())
+        .add(answer::rejected::handler())
+        .projection(OrderList)
+}
 
 /// The shop, with its database open, its relay publishing and its consumer reading.
 #[derive(Debug)]
@@ -57,11 +66,8 @@ impl Shop {
 
     async fn start(database_url: &str, settings: &Settings, broker: Broker) -> Result<Self> {
         let metrics = operations::recorder()?;
-        // A program of one service has `Handlers::registered()`.
-        let handlers = Handlers::new(())
-            .add(answer::reserved::handler())
-            .add(answer::rejected::handler());
-        let started = Messaging::start("shop", database_url, settings, Migrator, handlers, broker);
+        let started =
+            Messaging::start("shop", database_url, settings, Migrator, handlers(), broker);
         let messaging = started.await?;
         Ok(Self {
             app: App {

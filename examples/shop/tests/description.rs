@@ -116,6 +116,7 @@ impl Checker {
             .await;
         self.check(415, Method::POST, "/orders", "", Value::Null)
             .await;
+        self.shop.listed("/orders", 1).await;
         self.check(200, Method::GET, "/orders", "?limit=1", Value::Null)
             .await;
         self.check(400, Method::GET, "/orders", "?limit=few", Value::Null)
@@ -178,7 +179,10 @@ impl Checker {
     }
 
     async fn failures(&mut self) {
-        self.shop.sql("ALTER TABLE shop_order RENAME TO away").await;
+        for table in ["shop_order", "shop_order_list_v1"] {
+            let rename = format!("ALTER TABLE {table} RENAME TO {table}_away");
+            self.shop.sql(&rename).await;
+        }
         self.check(500, Method::POST, "/orders", "", tea(1)).await;
         self.check(500, Method::GET, "/orders", "", Value::Null)
             .await;

@@ -30,6 +30,7 @@ on_each_back_end!(
     an_order_of_a_tenant_is_answered,
     a_tenant_does_not_see_the_orders_of_another,
     orders_are_listed_page_by_page,
+    the_list_follows_each_order_to_its_end,
     what_was_not_published_is_published_after_a_restart,
     the_metrics_show_what_was_published_and_what_the_outbox_holds,
 );
@@ -355,6 +356,7 @@ async fn orders_are_listed_page_by_page(shop: TestShop) {
     for _ in 0..5 {
         placed.push(shop.place().await);
     }
+    shop.listed("/orders", 5).await;
     let (mut listed, mut sizes, mut path) = (Vec::new(), Vec::new(), "/orders?limit=2".to_owned());
     loop {
         let page = shop.get(&path).await.json();
@@ -371,6 +373,27 @@ async fn orders_are_listed_page_by_page(shop: TestShop) {
         path = format!("/orders?limit=2&after={next}");
     }
     assert_eq!((listed, sizes), (placed, vec![2, 2, 1]));
+    shop.stop().await;
+}
+
+async fn the_list_follows_each_order_to_its_end(shop: TestShop) {
+    let [paid, cancelled] = [shop.place().await, shop.place().await];
+    assert_eq!(shop.confirm(&paid).await, "reserved");
+    shop.post(format!("/orders/{paid}/pay"), Value::Null).await;
+    shop.post(format!("/orders/{cancelled}/cancel"), json!({}))
+        .await;
+    let expected = |id: &str, status| {
+        json!({
+            "id": id, "customer": "Ada", "currency": "EUR", "total": 900, "status": status,
+        })
+    };
+    let expected = json!([expected(&paid, "paid"), expected(&cancelled, "cancelled")]);
+    let follows = async {
+        while shop.get("/orders").await.json()["orders"] != expected {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, follows).await.expect("both orders");
     shop.stop().await;
 }
 

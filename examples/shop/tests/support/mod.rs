@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bento::publish::{Delivery, MemoryPublisher, Publishers};
 use bento::source::MemorySource;
-use bento::{OutboxStore, Relay};
+use bento::{OutboxConnection, OutboxStore, Relay};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
@@ -192,9 +192,12 @@ impl TestShop {
     pub async fn finish(self) -> Vec<Delivery> {
         let (console, url) = (self.console.clone(), self.databases.shop.clone());
         self.stop().await;
+        let handlers_db = OutboxConnection::new(connect(&url).await);
+        let handlers = shop::service::handlers().build(&handlers_db);
         let publishers = Publishers::new()
             .with("console", console.clone())
-            .with("memory", MemorySource::default());
+            .with("memory", MemorySource::default())
+            .with_handlers(handlers.expect("a set without a fault"));
         let settings = config::shop().unwrap().build().unwrap();
         let rest = Relay::builder(OutboxStore::new(connect(&url).await), publishers)
             .router(settings.router().unwrap());
@@ -304,6 +307,21 @@ impl Customer {
         timeout(PATIENCE, answered)
             .await
             .expect("the stock answers")
+    }
+
+    /// A page of the list, once it has this number of orders: it is behind them by a moment.
+    pub async fn listed(&self, path: &str, count: usize) -> Value {
+        let listed = async {
+            loop {
+                let page = self.get(path).await.json();
+                let orders = page["orders"].as_array();
+                if orders.is_some_and(|orders| orders.len() == count) {
+                    break page;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, listed).await.expect("the list follows")
     }
 
     pub async fn status(&self, id: &str) -> String {
