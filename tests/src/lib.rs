@@ -8,6 +8,7 @@ pub mod consuming;
 pub mod handling;
 pub mod kill;
 pub mod ledgers;
+pub mod projecting;
 pub mod releases;
 
 /// Something was counted on an account.
