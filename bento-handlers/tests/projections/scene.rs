@@ -339,9 +339,23 @@ impl<'a> Scene<'a> {
         found.unwrap_or_else(|| panic!("{key} is {last:?}"))
     }
 
+    /// Waits until a version is live, and shown by its view.
     pub async fn until_live(&self, key: &ProjectionKey) -> ProjectionState {
-        self.until(key, |state| state.status == ProjectionStatus::Live)
-            .await
+        let is_live = |state: &ProjectionState| state.status == ProjectionStatus::Live;
+        let state = self.until(key, is_live).await;
+        // On MySQL the view is replaced right after the swap.
+        let shown = match key.version {
+            2 => "SELECT largest FROM balance",
+            _ => "SELECT 1 FROM balance",
+        };
+        let db = &self.database.db;
+        let look = async {
+            while &*key.name == "balances" && db.execute_unprepared(shown).await.is_err() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), look).await.unwrap();
+        state
     }
 
     /// Waits until a table says what the stored events say.

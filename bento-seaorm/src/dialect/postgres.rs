@@ -56,7 +56,10 @@ impl Dialect for Postgres {
                 .iter()
                 .map(|table| format!("DROP TABLE IF EXISTS {table}")),
         );
-        statements.push(format!("DROP SEQUENCE IF EXISTS {}", tables.positions()));
+        // Projections have no positions of their own.
+        if !tables.is_projections() {
+            statements.push(format!("DROP SEQUENCE IF EXISTS {}", tables.positions()));
+        }
         statements
     }
 

@@ -110,6 +110,14 @@ enum Step {
     Rest,
 }
 
+/// The step of a build after a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Page,
+    /// It looks at the row of the version again.
+    Look,
+}
+
 impl Building {
     async fn run(mut self) {
         while let Some(shared) = self.shared.upgrade() {
@@ -179,8 +187,10 @@ impl Building {
                 let began = Instant::now();
                 loop {
                     let page = Instant::now();
-                    let rest = self.build(dispatcher).await?.saturating_sub(page.elapsed());
-                    if !rest.is_zero() || began.elapsed() >= LOOK {
+                    let (next, time) = self.build(dispatcher).await?;
+                    let rest = time.saturating_sub(page.elapsed());
+                    let is_over = next == Next::Look || began.elapsed() >= LOOK;
+                    if is_over || !rest.is_zero() {
                         return Ok(began.elapsed() + rest);
                     }
                 }
@@ -207,8 +217,9 @@ impl Building {
         );
     }
 
-    /// Builds a page, and notes a failure of it.
-    async fn build(&mut self, dispatcher: &Dispatcher) -> Result<Duration, HandleError> {
+    /// Builds a page, and notes a failure of it. Returns what comes next, and the time from the
+    /// beginning of the page to it.
+    async fn build(&mut self, dispatcher: &Dispatcher) -> Result<(Next, Duration), HandleError> {
         let projected = Arc::clone(&self.projected);
         let key = &projected.key;
         let mut first = None;
@@ -217,25 +228,25 @@ impl Building {
         match in_time(Some(limit), built).await {
             Ok(Step::More { read }) => {
                 self.limit = (self.limit * 2).min(projected.settings.page);
-                Ok(projected.settings.time_for(read))
+                Ok((Next::Page, projected.settings.time_for(read)))
             }
             Ok(Step::Swapped(swapped)) => {
                 tell(&projected, swapped);
                 // To the views.
-                Ok(Duration::ZERO)
+                Ok((Next::Look, Duration::ZERO))
             }
-            Ok(Step::Rest) => Ok(LOOK),
+            Ok(Step::Rest) => Ok((Next::Look, LOOK)),
             Err(error) if self.limit > 1 && is_of_one_event(&error) => {
                 self.limit = (self.limit / 2).max(1);
                 tracing::debug!(
                     target: TARGET_PROJECT, projection = key.route(), error = error.chain(),
                     "a page failed, the next one is smaller",
                 );
-                Ok(Duration::ZERO)
+                Ok((Next::Page, Duration::ZERO))
             }
             Err(error) if is_of_one_event(&error) => {
                 dispatcher.note_failure(&projected, first, &error).await;
-                Ok(LOOK)
+                Ok((Next::Look, LOOK))
             }
             Err(error) => Err(error),
         }
