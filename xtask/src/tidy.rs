@@ -20,6 +20,7 @@ mod messages;
 mod modules;
 mod openings;
 mod paths;
+mod promises;
 mod quotations;
 mod rust_text;
 mod sources;
@@ -44,7 +45,7 @@ impl Source {
 pub(crate) fn run() -> Result {
     let rust = sources_ending_in(".rs")?;
     let markdown = sources_ending_in(".md")?;
-    let checks: [(&str, Vec<String>); 11] = [
+    let checks: [(&str, Vec<String>); 12] = [
         ("module order", modules::faults(&rust, &markdown)),
         ("back ends", back_ends::faults(&rust)),
         ("sources", sources::faults(&rust)),
@@ -55,8 +56,9 @@ pub(crate) fn run() -> Result {
         ("links", links::faults(&markdown)),
         ("paths", paths::faults(&markdown)),
         ("decisions", decisions::faults(&rust, &markdown)),
+        ("promises", promises::faults(&rust, &markdown)),
         (
-            "compile errors in the README",
+            "compile errors in the documents",
             messages::faults(&markdown, &sources_ending_in(".stderr")?)?,
         ),
     ];

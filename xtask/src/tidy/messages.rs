@@ -1,4 +1,4 @@
-//! The messages in the README's table of what does not compile are what a build says.
+//! The messages in the tables of what does not compile are what a build says.
 //!
 //! Each of them stands in the expected output of a test of compile errors, or, if only the linker
 //! says it, its symbol in the test that links. Where the table joins a diagnostic with its label or
@@ -10,8 +10,10 @@ use super::Source;
 use crate::Result;
 use crate::workspace::root;
 
-const README: &str = "README.md";
-const HEADING: &str = "## What does not compile";
+/// The pages with such tables.
+const PAGES: [&str; 2] = ["README.md", "docs/compile-errors.md"];
+/// The head of such a table.
+const HEAD: &str = "| mistake | message |";
 const DECLARATIONS: &str = "bento-core/tests/declarations.rs";
 /// The names of symbols in the messages of the linker, whose other words differ from linker to
 /// linker.
@@ -19,19 +21,22 @@ const SYMBOL: &str = "bento__";
 
 pub(super) fn faults(markdown: &[Source], expected: &[Source]) -> Result<Vec<String>> {
     let declarations = fs::read_to_string(root().join(DECLARATIONS))?;
-    let readme = markdown
-        .iter()
-        .find(|source| source.path == README)
-        .ok_or("there is no README.md")?;
-    Ok(faults_of(&readme.text, expected, &declarations))
+    let mut faults = Vec::new();
+    for path in PAGES {
+        let page = markdown.iter().find(|source| source.path == path);
+        let page = page.ok_or_else(|| format!("there is no {path}"))?;
+        faults.extend(faults_of(page, expected, &declarations));
+    }
+    Ok(faults)
 }
 
-fn faults_of(readme: &str, expected: &[Source], declarations: &str) -> Vec<String> {
+fn faults_of(page: &Source, expected: &[Source], declarations: &str) -> Vec<String> {
     let expected: Vec<String> = expected.iter().map(|source| normal(&source.text)).collect();
-    let messages = messages(readme);
+    let messages = messages(&page.text);
     let mut faults = Vec::new();
+    let path = &page.path;
     if messages.is_empty() {
-        faults.push(format!("{README}: `{HEADING}` has no table with messages"));
+        faults.push(format!("{path}: there is no table `{HEAD}`"));
     }
     for (line, message) in messages {
         let is_said = match symbol(&message) {
@@ -40,27 +45,25 @@ fn faults_of(readme: &str, expected: &[Source], declarations: &str) -> Vec<Strin
         };
         if !is_said {
             faults.push(format!(
-                "{README}:{line}: no test expects the message `{message}`"
+                "{path}:{line}: no test expects the message `{message}`"
             ));
         }
     }
     faults
 }
 
-/// The code in the second column of the table, with its line.
-fn messages(readme: &str) -> Vec<(usize, String)> {
-    let section = readme
-        .lines()
-        .enumerate()
-        .skip_while(|(_, line)| *line != HEADING)
-        .skip(1);
-    let rows = section
-        .take_while(|(_, line)| !line.starts_with("## "))
-        .filter(|(_, line)| line.starts_with('|'));
-    // The first two are the head of the table and the line below it.
-    rows.skip(2)
-        .map(|(index, line)| (index + 1, code(cell(line)).unwrap_or_default()))
-        .collect()
+/// The code in the second column of each table, with its line.
+fn messages(page: &str) -> Vec<(usize, String)> {
+    let mut is_table = false;
+    let mut messages = Vec::new();
+    for (index, line) in page.lines().enumerate() {
+        let is_head = line == HEAD;
+        if is_table && line.starts_with('|') && !line.starts_with("|---") {
+            messages.push((index + 1, code(cell(line)).unwrap_or_default()));
+        }
+        is_table = is_head || is_table && line.starts_with('|');
+    }
+    messages
 }
 
 fn cell(row: &str) -> &str {
@@ -108,19 +111,24 @@ mod tests {
                             are `a`, `b`, `c`; did\n   you mean `a`?";
 
     fn judged(message: &str) -> bool {
-        let readme = format!(
-            "{HEADING}\n\n| mistake | message |\n|---|---|\n| one | {message} |\n\n## Next\n"
-        );
+        let text = format!("# Page\n\n{HEAD}\n|---|---|\n| one | {message} |\n\n## Next\n");
         let expected = [Source {
             path: "a.stderr".to_owned(),
             text: EXPECTED.to_owned(),
         }];
         faults_of(
-            &readme,
+            &page(&text),
             &expected,
             "const SYMBOL: &str = \"bento__event__a\";",
         )
         .is_empty()
+    }
+
+    fn page(text: &str) -> Source {
+        Source {
+            path: PAGES[0].to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     #[test]
@@ -140,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_readme_without_the_table_is_a_fault() {
-        assert_eq!(faults_of("# Bento\n", &[], "").len(), 1);
+    fn a_page_without_a_table_is_a_fault() {
+        assert_eq!(faults_of(&page("# Bento\n"), &[], "").len(), 1);
     }
 }
