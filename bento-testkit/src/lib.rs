@@ -4,7 +4,8 @@
 //!   [`raised_by`].
 //! * Testing a handler, with the feature `handlers`: `handling` runs it twice, and cut off between
 //!   its effect and the commit; `simulate` runs all handlers with crashes and repetitions, and in
-//!   other orders. The feature `sqlite` adds `database_in_memory` to both.
+//!   other orders. Testing a projection: `project_all` brings it every event. The feature `sqlite`
+//!   adds `database_in_memory` to them.
 //! * Testing what is declared: [`assert_registry!`].
 //! * Making oversights fail: [`strict`].
 //! * Reading what is counted: [`Counters`].
@@ -26,6 +27,8 @@ mod given;
 #[cfg(feature = "handlers")]
 mod handling;
 mod ledger;
+#[cfg(feature = "handlers")]
+mod projecting;
 #[cfg(feature = "publishers")]
 pub mod publisher;
 mod publishers;
@@ -48,6 +51,8 @@ pub use self::handling::{
     By, Events, Handled, Handling, handling, handling_envelopes, handling_stored,
 };
 pub use self::ledger::{Account, Ledger};
+#[cfg(feature = "handlers")]
+pub use self::projecting::project_all;
 pub use self::publishers::{Flakiness, FlakyPublisher, RecordingPublisher};
 pub use self::raised::raised_by;
 pub use self::registry::strict;
