@@ -1,4 +1,4 @@
-//! What `project_all` brings, and how it fails.
+//! The events that `project_all` brings, and its failures.
 #![allow(
     clippy::unwrap_used,
     missing_docs,
