@@ -16,12 +16,14 @@ const GRAMMAR: Grammar = Grammar {
     attribute: "#[aggregate_id(…)]",
     keys: &["crate"],
     form: "crate = path::to::bento_core",
+    meant: &[],
 };
 
 const VARIANT_GRAMMAR: Grammar = Grammar {
     attribute: "#[aggregate_id(…)]",
     keys: &["rename"],
     form: "rename = \"SE\"",
+    meant: &[],
 };
 
 /// The implementation. Where there are errors they come first, and the implementation never runs.

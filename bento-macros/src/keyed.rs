@@ -34,6 +34,8 @@ pub(crate) struct Grammar {
     pub(crate) keys: &'static [&'static str],
     /// An example of its content, for the message about anything but a key.
     pub(crate) form: &'static str,
+    /// Keys of other attributes, and why this one has none of them.
+    pub(crate) meant: &'static [(&'static str, &'static str)],
 }
 
 impl Grammar {
@@ -43,6 +45,9 @@ impl Grammar {
             attribute, keys, ..
         } = self;
         let name = key.to_string();
+        if let Some((_, why)) = self.meant.iter().find(|(meant, _)| *meant == name) {
+            return syn::Error::new(key.span(), why);
+        }
         let hint = near_match(&name, keys)
             .map(|near| format!("; did you mean `{near}`?"))
             .unwrap_or_default();

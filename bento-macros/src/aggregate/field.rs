@@ -22,6 +22,7 @@ const GRAMMAR: Grammar = Grammar {
     attribute: "#[aggregate(…)]",
     keys: &["id", "version", "events"],
     form: "id",
+    meant: &[],
 };
 
 /// The types of a primary key that SeaORM does not let the database count.

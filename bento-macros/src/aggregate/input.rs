@@ -18,6 +18,7 @@ const GRAMMAR: Grammar = Grammar {
     attribute: "#[aggregate(…)]",
     keys: &KEYS_OF_THE_STRUCT,
     form: EVENTS_FORM,
+    meant: &[],
 };
 
 const EVENTS_FORM: &str = "events(OrderCreated, OrderPaid)";

@@ -13,6 +13,7 @@ const GRAMMAR: Grammar = Grammar {
     attribute: "snapshots(…)",
     keys: &["every", "version"],
     form: "every = 100",
+    meant: &[],
 };
 
 /// The events between two snapshots, where the aggregate does not say.

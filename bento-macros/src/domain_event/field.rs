@@ -13,6 +13,7 @@ const FIELD_GRAMMAR: Grammar = Grammar {
     attribute: "#[event(…)]",
     keys: &["since", "default", "renamed_from"],
     form: "since = 2",
+    meant: &[],
 };
 
 /// A field and its history.

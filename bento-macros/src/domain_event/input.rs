@@ -67,6 +67,7 @@ const INTEGRATION_GRAMMAR: Grammar = Grammar {
         "crate",
     ],
     form: "from = OrderConfirmed, schema = \"shop.order.confirmed\", version = 1",
+    meant: &[],
 };
 const GRAMMAR: Grammar = Grammar {
     attribute: "#[domain_event(…)]",
@@ -84,11 +85,13 @@ const GRAMMAR: Grammar = Grammar {
         "crate",
     ],
     form: "schema = \"order.created\", version = 1",
+    meant: &[],
 };
 const REMOVED_GRAMMAR: Grammar = Grammar {
     attribute: "removed(…)",
     keys: &["since"],
     form: REMOVED_FORM,
+    meant: &[],
 };
 const REMOVED_FORM: &str = "removed(\"json_name\", since = 2)";
 
@@ -97,6 +100,7 @@ const LINTS: Grammar = Grammar {
     attribute: "allow(…)",
     keys: &["imperative", "bare_noun", "row_change"],
     form: "allow(bare_noun)",
+    meant: &[],
 };
 
 /// `#[domain_event(…)]` or `#[integration_event(…)]`.

@@ -26,19 +26,18 @@ const GRAMMAR: Grammar = Grammar {
         "crate",
     ],
     form: "name = \"stock.reserve\"",
+    meant: &[
+        (
+            "schema",
+            "a handler has a name: write `name = \"stock.reserve\"`",
+        ),
+        (
+            "version",
+            "a handler has no version: it takes the current version of its event, whatever was \
+             stored",
+        ),
+    ],
 };
-
-/// Keys of the other attributes for what a handler calls otherwise.
-const MEANT: [(&str, &str); 2] = [
-    (
-        "schema",
-        "a handler has a name: write `name = \"stock.reserve\"`",
-    ),
-    (
-        "version",
-        "a handler has no version: it takes the current version of its event, whatever was stored",
-    ),
-];
 
 /// `#[event_handler(…)]`.
 #[derive(Default)]
@@ -146,13 +145,7 @@ impl HandlerAttribute {
                 let path = value(key, input, "crate = path::to::bento_handlers")?;
                 set(krate, key, path, errors);
             }
-            other => {
-                let meant = MEANT.iter().find(|(wrong, _)| *wrong == other);
-                return Err(meant.map_or_else(
-                    || GRAMMAR.unknown(key),
-                    |(_, message)| syn::Error::new(key.span(), message),
-                ));
-            }
+            _ => return Err(GRAMMAR.unknown(key)),
         }
         Ok(())
     }

@@ -16,39 +16,37 @@ const GRAMMAR: Grammar = Grammar {
     attribute: "#[projection(…)]",
     keys: &["name", "version", "events", "views", "crate"],
     form: "name = \"balances\", version = 1",
+    meant: &[
+        (
+            "schema",
+            "a projection has a name: write `name = \"balances\"`",
+        ),
+        (
+            "from",
+            "a projection begins with the first event, because its read model is made of all of \
+             them: remove `from`",
+        ),
+        (
+            "order",
+            "a projection takes the events of an aggregate in their order, always: remove `order`",
+        ),
+        (
+            "concurrency",
+            "a version of a projection takes one batch at a time, in all processes: remove \
+             `concurrency`",
+        ),
+        (
+            "retry",
+            "a projection gives no event up, because its read model would lack it: it stops at one \
+             that fails again and again; remove `retry`",
+        ),
+        (
+            "timeout",
+            "a projection has no timeout of its own, because a batch that is cut off only comes \
+             again: remove `timeout`",
+        ),
+    ],
 };
-
-/// Keys of the other attributes, and why a projection has none of them.
-const MEANT: [(&str, &str); 6] = [
-    (
-        "schema",
-        "a projection has a name: write `name = \"balances\"`",
-    ),
-    (
-        "from",
-        "a projection begins with the first event, because its read model is made of all of them: \
-         remove `from`",
-    ),
-    (
-        "order",
-        "a projection takes the events of an aggregate in their order, always: remove `order`",
-    ),
-    (
-        "concurrency",
-        "a version of a projection takes one batch at a time, in all processes: remove \
-         `concurrency`",
-    ),
-    (
-        "retry",
-        "a projection gives no event up, because its read model would lack it: it stops at one \
-         that fails again and again; remove `retry`",
-    ),
-    (
-        "timeout",
-        "a projection has no timeout of its own, because a batch that is cut off only comes again: \
-         remove `timeout`",
-    ),
-];
 
 /// `#[projection(…)]`.
 #[derive(Default)]
@@ -114,13 +112,7 @@ impl ProjectionAttribute {
                 let path = value(key, input, "crate = path::to::bento_handlers")?;
                 set(krate, key, path, errors);
             }
-            other => {
-                let meant = MEANT.iter().find(|(wrong, _)| *wrong == other);
-                return Err(meant.map_or_else(
-                    || GRAMMAR.unknown(key),
-                    |(_, message)| syn::Error::new(key.span(), message),
-                ));
-            }
+            _ => return Err(GRAMMAR.unknown(key)),
         }
         Ok(())
     }

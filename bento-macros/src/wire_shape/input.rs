@@ -16,12 +16,14 @@ const TYPE_GRAMMAR: Grammar = Grammar {
     attribute: "#[shape(…)]",
     keys: &["as", "opaque", "crate"],
     form: "opaque = \"decimal\"",
+    meant: &[],
 };
 
 const PART_GRAMMAR: Grammar = Grammar {
     attribute: "#[shape(…)]",
     keys: &["as", "opaque"],
     form: "opaque = \"decimal\"",
+    meant: &[],
 };
 
 /// The keys of the type that are not serde's.
