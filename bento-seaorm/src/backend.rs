@@ -96,6 +96,11 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         false
     }
 
+    /// True if the driver takes an answer that was left unread for that of the next statement.
+    fn counts_answers(&self) -> bool {
+        false
+    }
+
     /// True if the database refuses every statement until the transaction is rolled back, because
     /// an earlier one failed.
     fn is_aborted(&self, _error: &dyn DatabaseError) -> bool {

@@ -22,6 +22,6 @@ mod transaction;
 pub(crate) use self::begin::begin;
 pub(crate) use self::connection::Shielded;
 pub(crate) use self::ending::ROLLBACK_LIMIT;
-pub(crate) use self::shield::to_the_end;
+pub(crate) use self::shield::{UNATTENDED, to_the_end};
 pub use self::stream::ConnectionStream;
 pub(crate) use self::transaction::{Session, StoreTransaction};

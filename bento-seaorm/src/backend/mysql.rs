@@ -124,6 +124,10 @@ impl Backend for MySql {
             .is_some_and(|error| TRANSIENT.contains(&error.number()))
     }
 
+    fn counts_answers(&self) -> bool {
+        true
+    }
+
     fn is_disconnection(&self, error: &dyn DatabaseError) -> bool {
         error
             .try_downcast_ref::<MySqlDatabaseError>()

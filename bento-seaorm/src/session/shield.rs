@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::close::close;
 
 /// The longest time that a call is finished in the background. Then its connection is closed.
-const UNATTENDED: Duration = Duration::from_secs(60);
+pub(crate) const UNATTENDED: Duration = Duration::from_secs(60);
 
 /// Runs a call to its end. If this future is dropped before, the rest is done in the background and
 /// the answer dropped.

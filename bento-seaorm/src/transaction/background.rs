@@ -6,9 +6,13 @@
 //! end, and what comes after it on the connection waits.
 
 use std::future::Future;
+use std::pin::pin;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::session::{Session, UNATTENDED};
 
 /// The statements that are being finished.
 #[derive(Clone, Debug)]
@@ -28,17 +32,28 @@ impl Background {
         }
     }
 
-    /// Finishes a statement. Outside a tokio runtime it is dropped instead.
-    pub(super) fn finish(&self, statement: impl Future<Output = ()> + Send + 'static) {
+    /// Finishes a statement. Outside a tokio runtime it is dropped instead. One that takes too long
+    /// is dropped as well, and its session closed.
+    pub(super) fn finish(
+        &self,
+        session: Session,
+        statement: impl Future<Output = ()> + Send + 'static,
+    ) {
         let Some(runtime) = Handle::try_current().ok().or_else(|| self.runtime.clone()) else {
             return;
         };
         self.running.send_modify(|running| *running += 1);
         let (finished, mut given_up) =
             (Finished(self.running.clone()), self.is_given_up.subscribe());
+        let in_time = async move {
+            let mut statement = pin!(statement);
+            if timeout(UNATTENDED, statement.as_mut()).await.is_err() {
+                session.give_up();
+            }
+        };
         runtime.spawn(async move {
             tokio::select! {
-                () = statement => {}
+                () = in_time => {}
                 // It fails when the transaction is gone, which gives nothing up.
                 true = async { given_up.wait_for(|is_given_up| *is_given_up).await.is_ok() } => {}
             }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::EventId;
 use bento_core::outbox::ShardId;
+use bento_core::unit_of_work::UnitOfWork;
 use sea_orm::{DbBackend, DbErr};
 
 use crate::backend;
@@ -94,6 +95,12 @@ impl Health {
         }
     }
 
+    /// Notes that the transaction cannot go on.
+    pub(super) fn end(&mut self, error: DbErr) {
+        self.failed = true;
+        self.ended_by.get_or_insert(error);
+    }
+
     /// Notes that events were written.
     pub(super) fn add_written(&mut self, known: Known, shards: impl IntoIterator<Item = ShardId>) {
         self.known = Some(known);
@@ -125,4 +132,27 @@ impl Contention {
 
 pub(super) fn lock(health: &Mutex<Health>) -> MutexGuard<'_, Health> {
     health.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The doubt about the events raised before a statement, until its answer says that it succeeded.
+pub(super) struct Doubt<'a> {
+    unit_of_work: &'a UnitOfWork,
+    pub(super) is_dispelled: bool,
+}
+
+impl<'a> Doubt<'a> {
+    pub(super) fn about(unit_of_work: &'a UnitOfWork) -> Self {
+        Self {
+            unit_of_work,
+            is_dispelled: false,
+        }
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if !self.is_dispelled {
+            self.unit_of_work.statement_failed();
+        }
+    }
 }

@@ -19,7 +19,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 use tokio::time::timeout;
 
 use super::background::Background;
-use super::health::{Contention, Health, Savepoint, lock};
+use super::health::{Contention, Doubt, Health, Savepoint, lock};
 use crate::backend::{self, Look};
 use crate::error::Error;
 use crate::outbox::Known;
@@ -116,10 +116,7 @@ impl Physical {
         &self,
         statement: impl Future<Output = Result<T, DbErr>> + Send + 'static,
     ) -> Result<T, Error> {
-        let mut doubt = Doubt {
-            unit_of_work: &self.unit_of_work,
-            is_dispelled: false,
-        };
+        let mut doubt = Doubt::about(&self.unit_of_work);
         let result = self.complete(async { Ok(statement.await?) }).await;
         doubt.is_dispelled = result.is_ok();
         result
@@ -159,6 +156,14 @@ impl Physical {
     pub(super) fn note_failure(&self, error: &DbErr) {
         self.unit_of_work.statement_failed();
         self.note_outcome(Some(error));
+    }
+
+    /// Notes that the answer to a statement is not read to its end.
+    pub(super) fn leave_unanswered(&self) {
+        if backend::of(self.backend()).is_ok_and(|backend| backend.counts_answers()) {
+            self.session.give_up();
+            self.health().end(left_unanswered());
+        }
     }
 
     /// Notes that another transaction has changed an aggregate.
@@ -441,22 +446,12 @@ fn count(name: &'static str, aggregate_type: &'static str) {
     telemetry::count_by(name, "aggregate_type", aggregate_type, 1);
 }
 
+fn left_unanswered() -> DbErr {
+    DbErr::Custom("a stream was dropped while its next row was awaited".to_owned())
+}
+
 fn rolled_back_silently() -> DbErr {
     DbErr::Custom("the database rolled the transaction back when a statement failed".to_owned())
-}
-
-/// The doubt about the events raised before a statement, until its answer says that it succeeded.
-struct Doubt<'a> {
-    unit_of_work: &'a UnitOfWork,
-    is_dispelled: bool,
-}
-
-impl Drop for Doubt<'_> {
-    fn drop(&mut self) {
-        if !self.is_dispelled {
-            self.unit_of_work.statement_failed();
-        }
-    }
 }
 
 /// A statement whose answer has not come.
@@ -471,13 +466,16 @@ impl<T: Send + 'static> Drop for Running<'_, T> {
             return;
         };
         self.physical.note_outcome(None);
-        let (health, session) = (
-            Arc::clone(&self.physical.health),
-            self.physical.session.clone(),
-        );
-        self.physical.background.finish(async move {
+        let Physical {
+            health,
+            session,
+            background,
+            ..
+        } = self.physical;
+        let (health, noting) = (Arc::clone(health), session.clone());
+        background.finish(session.clone(), async move {
             if let Err(error) = statement.await {
-                note(&health, &session, error.database_source());
+                note(&health, &noting, error.database_source());
             }
         });
     }

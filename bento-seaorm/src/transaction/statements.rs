@@ -95,15 +95,21 @@ impl StreamTrait for OutboxTransaction {
             Ok(TransactionStream {
                 rows,
                 physical: &self.physical,
+                is_pending: false,
             })
         })
     }
 }
 
 /// The rows of a statement, one by one. Dropping it before its end does not count as a failure.
+///
+/// On MySQL a stream that is dropped while its next row is awaited ends the transaction: the answer
+/// that is on its way would be taken for that of the next statement.
 pub struct TransactionStream<'a> {
     rows: <DatabaseTransaction as StreamTrait>::Stream<'a>,
     physical: &'a Physical,
+    /// True while the next row is awaited.
+    is_pending: bool,
 }
 
 impl Stream for TransactionStream<'_> {
@@ -111,10 +117,19 @@ impl Stream for TransactionStream<'_> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = Pin::new(&mut self.rows).poll_next(cx);
+        self.is_pending = item.is_pending();
         if let Poll::Ready(Some(Err(error))) = &item {
             self.physical.note_failure(error);
         }
         item
+    }
+}
+
+impl Drop for TransactionStream<'_> {
+    fn drop(&mut self) {
+        if self.is_pending {
+            self.physical.leave_unanswered();
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::shop::{self, Order, is_untouched, orders, slow};
+use crate::support::proxy::Proxy;
 use crate::support::{TestDatabase, on_every_back_end};
 
 on_every_back_end!(
@@ -21,6 +22,7 @@ on_every_back_end!(
     a_transaction_dropped_during_a_statement_is_rolled_back,
     a_child_dropped_beside_a_running_statement_is_rolled_back,
     a_transaction_dropped_with_an_open_stream_is_rolled_back,
+    a_stream_dropped_before_its_first_row_costs_no_connection,
     a_failed_flush_writes_nothing_and_reaches_the_caller,
     a_cancelled_commit_writes_all_or_nothing,
     a_cancelled_statement_leaves_the_connection_usable,
@@ -150,6 +152,30 @@ async fn a_transaction_dropped_with_an_open_stream_is_rolled_back(database: &Tes
     drop(rows);
     drop(child);
     is_usable(&db, database).await;
+}
+
+async fn a_stream_dropped_before_its_first_row_costs_no_connection(database: &TestDatabase) {
+    shop::create_tables(&database.db).await;
+    let proxy = Proxy::before(database.url(), Duration::from_millis(20)).await;
+    let db = OutboxConnection::new(crate::support::connect(proxy.url(), 1).await);
+    let tx = db.begin().await.unwrap();
+    let select = "SELECT id AS never_asked_before FROM orders";
+    let select = Statement::from_string(database.backend(), select);
+    {
+        let mut rows = tx.stream_raw(select).await.unwrap();
+        let first = timeout(Duration::from_millis(5), rows.try_next());
+        let _ = first.await;
+    }
+    if database.is(sea_orm::DbBackend::MySql) {
+        let next = tx.execute_unprepared("SELECT 1");
+        let next = timeout(Duration::from_secs(5), next).await;
+        next.expect("it is answered")
+            .expect_err("the transaction is over");
+    }
+    let ended = timeout(Duration::from_secs(5), tx.rollback()).await;
+    ended.expect("the rollback does not hang").unwrap();
+    let usable = timeout(Duration::from_secs(5), is_usable(&db, database)).await;
+    usable.expect("the pool has its connection");
 }
 
 async fn a_failed_flush_writes_nothing_and_reaches_the_caller(database: &TestDatabase) {

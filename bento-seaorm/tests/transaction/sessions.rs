@@ -347,3 +347,32 @@ async fn a_rollback_that_is_not_answered_ends_on_postgres() {
 async fn a_rollback_that_is_not_answered_ends_on_mysql() {
     in_database(DbBackend::MySql, a_rollback_that_is_not_answered_ends).await;
 }
+
+/// The statement of a transaction that was dropped, at a server that answers nothing more.
+async fn a_statement_that_nobody_awaits_ends(database: &TestDatabase) {
+    shop::create_tables(&database.db).await;
+    let proxy = Proxy::before(database.url(), Duration::ZERO).await;
+    let db = OutboxConnection::new(crate::support::connect(proxy.url(), 1).await);
+    let tx = db.begin().await.unwrap();
+    proxy.freeze(true);
+    {
+        let mut statement = std::pin::pin!(tx.execute_unprepared("SELECT 1"));
+        assert!(futures_util::poll!(&mut statement).is_pending());
+    }
+    drop(tx);
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    proxy.freeze(false);
+    placed(&db, 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_statement_that_nobody_awaits_ends_on_postgres() {
+    in_database(DbBackend::Postgres, a_statement_that_nobody_awaits_ends).await;
+}
+
+#[tokio::test]
+async fn a_statement_that_nobody_awaits_ends_on_mysql() {
+    in_database(DbBackend::MySql, a_statement_that_nobody_awaits_ends).await;
+}
