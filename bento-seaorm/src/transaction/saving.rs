@@ -271,10 +271,12 @@ impl OutboxTransaction {
     ) -> Result<Option<Head>, Error> {
         match self.try_row(aggregate, is_new, &saving).await {
             Ok(mut stored) => {
+                let before = Columns::of_events(aggregate, &saving);
                 for column in ColumnOf::<M>::iter() {
                     aggregate.try_set(column, stored.get(column))?;
                 }
-                let raised = self.finish_with_events(aggregate, saving).await?;
+                let finished = self.finish_with_events(aggregate, saving).await;
+                let raised = finished.inspect_err(|_| before.restore(aggregate))?;
                 // What a hook has raised on the model that it was given.
                 aggregate
                     .pending_events_mut()
@@ -387,6 +389,31 @@ impl OutboxTransaction {
                 }
             }
             Err(error) => error.into(),
+        }
+    }
+}
+
+/// The columns of an aggregate whose events are still to be appended, which may fail.
+struct Columns<M: SavedModel>(Vec<(ColumnOf<M>, Value)>);
+
+impl<M: SavedModel> Columns<M> {
+    /// The columns as they are; none of an aggregate without events to append.
+    fn of_events(aggregate: &M, saving: &Saving) -> Self {
+        if !M::IS_EVENT_SOURCED || saving.events() == 0 {
+            return Self(Vec::new());
+        }
+        let columns = ColumnOf::<M>::iter();
+        Self(
+            columns
+                .map(|column| (column, aggregate.get(column)))
+                .collect(),
+        )
+    }
+
+    fn restore(self, aggregate: &mut M) {
+        for (column, value) in self.0 {
+            // It has had the value.
+            let _ = aggregate.try_set(column, value);
         }
     }
 }

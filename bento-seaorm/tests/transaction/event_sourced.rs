@@ -3,9 +3,12 @@
 use bento_core::event_sourced::StreamFault;
 use bento_relay::event_store::Moment;
 use bento_seaorm::{Error, OutboxConnection, OutboxTransaction};
-use sea_orm::{ConnectionTrait, DbBackend, IsolationLevel, TransactionOptions};
+use sea_orm::{
+    ConnectionTrait, DbBackend, EntityTrait as _, IsolationLevel, Schema, TransactionOptions,
+};
 
 use crate::ledger::Ledger;
+use crate::meter::row;
 use crate::support::{TestDatabase, on_every_back_end};
 
 on_every_back_end!(
@@ -21,6 +24,7 @@ on_every_back_end!(
     a_save_without_an_event_writes_nothing,
     a_hole_is_told,
     an_event_id_that_is_stored_is_refused,
+    a_model_whose_events_are_not_appended_is_as_it_was,
 );
 
 async fn save(db: &OutboxConnection, ledger: &mut Ledger) {
@@ -343,4 +347,30 @@ async fn a_serialization_failure_is_a_conflict() {
         late.discard();
     })
     .await;
+}
+
+async fn a_model_whose_events_are_not_appended_is_as_it_was(database: &TestDatabase) {
+    let create = Schema::new(database.backend()).create_table_from_entity(row::Entity);
+    database.db.execute(&create).await.unwrap();
+    let db = OutboxConnection::new(database.db.clone());
+    let meter = || {
+        let mut meter = row::Model {
+            id: "A".to_owned(),
+            ..row::Model::default()
+        };
+        meter.count(2);
+        meter
+    };
+    let tx = db.begin().await.unwrap();
+    tx.save(&mut meter()).await.unwrap();
+    tx.commit().await.unwrap();
+    // Its row is gone, and its events are not.
+    row::Entity::delete_many().exec(&database.db).await.unwrap();
+    let mut again = meter();
+    let tx = db.begin().await.unwrap();
+    let refused = tx.save(&mut again).await.unwrap_err();
+    assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
+    assert_eq!((again.version, again.total), (0, 2));
+    tx.rollback().await.unwrap();
+    assert_eq!(again.events.len(), 2, "its events are back");
 }
