@@ -32,11 +32,13 @@ use crate::telemetry::{self, FILTERED, TARGET_HANDLE};
 
 mod batch;
 mod limits;
+mod portions;
 mod projector;
 mod pruning;
 mod scope;
 
 use self::limits::Limits;
+use self::portions::Portions;
 use self::projector::Builds;
 pub(crate) use self::projector::Projected;
 use self::pruning::Pruning;
@@ -63,6 +65,7 @@ struct Shared {
     builds: Builds,
     states: Arc<States>,
     limits: Limits,
+    portions: Portions,
     pruning: Pruning,
 }
 
@@ -105,6 +108,7 @@ impl Dispatcher {
                 builds: Builds::default(),
                 states,
                 limits: Limits::default(),
+                portions: Portions::default(),
                 pruning: Pruning::new(retention),
             }),
         }
@@ -197,7 +201,8 @@ impl Dispatcher {
             let tx = self.begin(configured.timeout).await?;
             let recorded = self.in_turn(tx.record_handled(handler.name, event));
             let Some(generation) = recorded.await? else {
-                tx.rollback().await?;
+                // The session is closed if it cannot roll back; the event is handled nevertheless.
+                let _ = tx.rollback().await;
                 return Ok(Handled::Before);
             };
             let contexts = vec![context(delivery)];
@@ -208,9 +213,10 @@ impl Dispatcher {
             match result {
                 Ok(()) => self.commit(handler, event, tx).await,
                 Err(error) if error.class == Class::Skip => {
-                    tx.rollback().await?;
+                    let _ = tx.rollback().await;
                     let db = &self.shared.db;
-                    db.record_skipped(handler.name, event, generation).await?;
+                    let recorded = db.record_skipped(handler.name, event, generation).await;
+                    recorded.map_err(|error| self.failed(error))?;
                     let reason = error.chain();
                     tracing::debug!(
                         target: TARGET_HANDLE, handler = handler.name, %event, reason,
@@ -404,13 +410,13 @@ fn context(delivery: &Delivery) -> EventContext {
     EventContext::new(Arc::clone(&delivery.envelope), delivery.attempts)
 }
 
-/// Rolls back after an error of the handler, which does not count as an attempt if another
-/// transaction was in the way.
+/// Rolls back after an error of the handler. One that may not repeat does not count as an attempt if
+/// another transaction was in the way; what else the handler says stands.
 async fn undone(tx: OutboxTransaction, error: HandleError) -> HandleError {
     let was_contended = tx.was_contended();
     // The session is closed if it cannot roll back.
     let _ = tx.rollback().await;
-    if was_contended {
+    if was_contended && error.class == Class::Transient {
         error.not_tried()
     } else {
         error

@@ -60,7 +60,8 @@ pub struct HandledRecord {
 }
 
 impl OutboxTransaction {
-    /// True if another transaction was in the way of this one.
+    /// True if another transaction was in the way of this one. A save that met another version does
+    /// not count: it may meet it each time.
     #[doc(hidden)]
     pub fn was_contended(&self) -> bool {
         self.contention().is_noted()

@@ -385,8 +385,8 @@ impl OutboxTransaction {
         run_async(self.begin().await?, callback).await
     }
 
-    /// Returns a handle that tells if another transaction was in the way, also when this one is
-    /// over.
+    /// Returns a handle that tells if another transaction was in the way, or a save met another
+    /// version, also when this one is over.
     pub(crate) fn contention(&self) -> Contention {
         self.physical.contention()
     }

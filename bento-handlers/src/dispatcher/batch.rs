@@ -4,9 +4,11 @@ use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
+use bento_core::metadata::HOPS;
 use bento_relay::publish::{Delivery, PublishError};
 use tokio::time::timeout;
 
+use super::portions::Patience;
 use super::{Dispatcher, answer, context, scope, undone};
 use crate::call::EventContext;
 use crate::configured::Configured;
@@ -35,19 +37,44 @@ impl Dispatcher {
         let mut failed: HashSet<(&str, &str)> = HashSet::new();
         let gets = |place: &usize| configured.gets(&batch[*place].envelope);
         let (taken, filtered): (Vec<_>, Vec<_>) = (0..batch.len()).partition(gets);
-        let mut parts = VecDeque::from([taken]);
+        let hops: Vec<_> = batch
+            .iter()
+            .map(|one| scope::hops_of(&one.envelope))
+            .collect();
+        let portions = &self.shared.portions;
+        let parts = taken.chunks(portions.most(handler.name));
+        let mut parts: VecDeque<_> = parts.map(<[usize]>::to_vec).collect();
+        let own = self.shared.limits.of_call(configured, &self.shared.db);
+        let patience = Patience::new(batch, own);
         while let Some(mut part) = parts.pop_front() {
             part.retain(|&place| {
-                let is_behind = aggregate(&batch[place]).is_some_and(|of| failed.contains(&of));
-                if is_behind {
+                let of = aggregate(&batch[place]);
+                if of.is_some_and(|of| failed.contains(&of)) {
                     answers[place] = Some(Err(behind()));
+                } else if let Err(error) = &hops[place] {
+                    telemetry::count_failure(handler.name, error.class);
+                    failed.extend(of);
+                    answers[place] = Some(Err(answer(error)));
                 }
-                !is_behind
+                answers[place].is_none()
             });
-            let handling = self.handle_part(configured, batch, &part);
-            let limit = self.shared.limits.of_call(configured, &self.shared.db);
-            let handled = in_time(limit, handling);
-            let Err(error) = handled.await else {
+            let Some(limit) = patience.of_part(parts.is_empty()) else {
+                for place in part {
+                    failed.extend(aggregate(&batch[place]));
+                    answers[place] = Some(Err(too_late()));
+                }
+                continue;
+            };
+            let most = part
+                .iter()
+                .filter_map(|&place| hops[place].as_ref().ok())
+                .max();
+            let handling = self.handle_part(configured, batch, &part, most.copied());
+            let handled = timeout(limit, handling).await.unwrap_or_else(|_| {
+                portions.took_too_long(handler.name, part.len());
+                Err(unfinished(limit))
+            });
+            let Err(error) = handled else {
                 part.iter().for_each(|&place| answers[place] = Some(Ok(())));
                 continue;
             };
@@ -75,6 +102,9 @@ impl Dispatcher {
             answers[place] = Some(if is_behind { Err(behind()) } else { Ok(()) });
             telemetry::count(handler.name, FILTERED, usize::from(!is_behind));
         }
+        if answers.iter().flatten().all(Result::is_ok) {
+            portions.went_well(handler.name);
+        }
         let answered = answers.into_iter();
         answered
             .map(|answer| answer.expect("each part is answered"))
@@ -82,18 +112,20 @@ impl Dispatcher {
     }
 
     /// Handles a part of a batch in one transaction, without the events that are handled already.
+    /// `hops` is the number of handlers in the longest chain of its events; `None` for no events.
     async fn handle_part(
         &self,
         configured: &Configured,
         batch: &[Delivery],
         part: &[usize],
+        hops: Option<u32>,
     ) -> Result<(), HandleError> {
-        if part.is_empty() {
+        let Some(hops) = hops else {
             return Ok(());
-        }
+        };
         let handler = configured.descriptor;
         let envelopes = part.iter().map(|&place| &*batch[place].envelope);
-        let metadata = scope::metadata_of_all(envelopes);
+        let metadata = scope::metadata_of_all(envelopes).with_header(HOPS, hops.to_string());
         let _running = Running::begin(handler.name);
         let work = async {
             let tx = self.begin(configured.timeout).await?;
@@ -115,7 +147,8 @@ impl Dispatcher {
                 .map(|&place| context(&batch[place]))
                 .collect();
             let Some(event) = contexts.first().map(EventContext::event_id) else {
-                tx.rollback().await?;
+                // The session is closed if it cannot roll back; the events are handled nevertheless.
+                let _ = tx.rollback().await;
                 telemetry::count(handler.name, "repeated", part.len());
                 return Ok(());
             };
@@ -132,12 +165,13 @@ impl Dispatcher {
                 }
                 // A batch that is skipped as a whole is recorded without its effect.
                 Err(error) if error.class == Class::Skip => {
-                    tx.rollback().await?;
-                    telemetry::count(handler.name, "skipped", new.len());
+                    let _ = tx.rollback().await;
+                    let (db, skipped) = (&self.shared.db, new.len());
                     for (event, generation) in new {
-                        let db = &self.shared.db;
-                        db.record_skipped(handler.name, event, generation).await?;
+                        let recorded = db.record_skipped(handler.name, event, generation).await;
+                        recorded.map_err(|error| self.failed(error))?;
                     }
+                    telemetry::count(handler.name, "skipped", skipped);
                     Ok(())
                 }
                 Err(error) => Err(undone(tx, error).await),
@@ -152,6 +186,15 @@ fn behind() -> PublishError {
     PublishError::not_tried("an earlier event of its aggregate failed in the same batch")
 }
 
+/// The answer for an event for which no time was left.
+fn too_late() -> PublishError {
+    PublishError::not_tried("the time for its batch ended before its turn")
+}
+
+fn unfinished(limit: Duration) -> HandleError {
+    HandleError::transient(format!("the handler did not finish within {limit:?}"))
+}
+
 /// Limits the time of a transaction to that of the handler.
 pub(super) async fn in_time<T>(
     limit: Option<Duration>,
@@ -160,9 +203,8 @@ pub(super) async fn in_time<T>(
     let Some(limit) = limit else {
         return handling.await;
     };
-    let too_late =
-        |_| HandleError::transient(format!("the handler did not finish within {limit:?}"));
-    timeout(limit, handling).await.map_err(too_late)?
+    let handled = timeout(limit, handling).await;
+    handled.unwrap_or_else(|_| Err(unfinished(limit)))
 }
 
 fn aggregate(delivery: &Delivery) -> Option<(&str, &str)> {

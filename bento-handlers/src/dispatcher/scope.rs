@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bento_core::Envelope;
-use bento_core::metadata::{HOPS, Metadata};
+use bento_core::metadata::{HOPS, Headers, Metadata};
 use bento_core::trace::TraceContext;
 use tracing::Span;
 
@@ -19,17 +19,8 @@ const MOST_HOPS: u32 = 32;
 /// # Errors
 /// A permanent failure if the headers cannot be read, or the event has passed too many handlers.
 pub(super) fn metadata_of(envelope: &Envelope) -> Result<Metadata, HandleError> {
-    let headers = envelope.headers().map_err(|error| {
-        HandleError::permanent("the headers of the event cannot be read").because(error)
-    })?;
-    let hops = headers.extra.get(HOPS).and_then(|hops| hops.parse().ok());
-    let hops = hops.unwrap_or(0u32).saturating_add(1);
-    if hops > MOST_HOPS {
-        return Err(HandleError::permanent(format!(
-            "causation_loop: the event has passed {MOST_HOPS} handlers that each raised the next: \
-             two of them probably raise each other's events"
-        )));
-    }
+    let headers = headers_of(envelope)?;
+    let hops = next_hop(&headers)?;
     let id = envelope.event_id.to_string();
     let correlation = headers.correlation_id.unwrap_or_else(|| id.clone());
     let metadata = Metadata::default()
@@ -41,6 +32,37 @@ pub(super) fn metadata_of(envelope: &Envelope) -> Result<Metadata, HandleError> 
         Some(tenant) => metadata.with_tenant(tenant.as_str()),
         None => metadata,
     })
+}
+
+/// The number of handlers in the chain of what is raised for an event.
+///
+/// # Errors
+/// As [`metadata_of`].
+pub(super) fn hops_of(envelope: &Envelope) -> Result<u32, HandleError> {
+    let mut names = envelope.headers.windows(HOPS.len());
+    // Most events were not raised by a handler, and their headers need not be read.
+    match names.any(|name| name == HOPS.as_bytes()) {
+        true => next_hop(&headers_of(envelope)?),
+        false => Ok(1),
+    }
+}
+
+fn headers_of(envelope: &Envelope) -> Result<Headers, HandleError> {
+    envelope.headers().map_err(|error| {
+        HandleError::permanent("the headers of the event cannot be read").because(error)
+    })
+}
+
+fn next_hop(headers: &Headers) -> Result<u32, HandleError> {
+    let hops = headers.extra.get(HOPS).and_then(|hops| hops.parse().ok());
+    let hops = hops.unwrap_or(0u32).saturating_add(1);
+    if hops > MOST_HOPS {
+        return Err(HandleError::permanent(format!(
+            "causation_loop: the event has passed {MOST_HOPS} handlers that each raised the next: \
+             two of them probably raise each other's events"
+        )));
+    }
+    Ok(hops)
 }
 
 /// The metadata of what is raised for several events: their tenant, if they have one together.

@@ -109,9 +109,9 @@ impl OutboxConnection {
                     Error::CommitUnclear { .. } | Error::ConnectionLost { .. },
                 ) => false,
                 TransactionError::Connection(error) => {
-                    contention.is_noted() || self.is_contention(error)
+                    contention.is_noted_or_conflict() || self.is_contention(error)
                 }
-                TransactionError::Transaction(_) => contention.is_noted(),
+                TransactionError::Transaction(_) => contention.is_noted_or_conflict(),
             };
             (error, is_worth_it)
         })

@@ -38,8 +38,11 @@ pub(super) struct Health {
     /// True if a statement failed or was cancelled.
     pub(super) failed: bool,
     /// True if another transaction was in the way: a deadlock, a serialization failure, a timeout
-    /// of a lock, a conflict of versions.
+    /// of a lock.
     pub(super) contended: bool,
+    /// True if a save met another version. It may do so each time, unlike a transaction that was in
+    /// the way.
+    pub(super) conflicted: bool,
     /// True if such a statement may have ended the transaction, and this was not checked since.
     pub(super) uncertain: bool,
     /// The error that ended the transaction.
@@ -125,8 +128,15 @@ impl Contention {
         Self(Arc::clone(health))
     }
 
+    /// True if another transaction was in the way.
     pub(crate) fn is_noted(&self) -> bool {
         lock(&self.0).contended
+    }
+
+    /// True if another transaction was in the way, or a save met another version.
+    pub(crate) fn is_noted_or_conflict(&self) -> bool {
+        let health = lock(&self.0);
+        health.contended || health.conflicted
     }
 }
 

@@ -166,9 +166,9 @@ impl Physical {
         }
     }
 
-    /// Notes that another transaction has changed an aggregate.
+    /// Notes that a save met another version of its aggregate.
     pub(super) fn note_conflict(&self) {
-        self.health().contended = true;
+        self.health().conflicted = true;
     }
 
     /// Returns a handle that tells if another transaction was in the way, also when this one is
