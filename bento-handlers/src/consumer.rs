@@ -17,6 +17,7 @@ mod error;
 mod handle;
 mod health;
 mod intake;
+mod patience;
 mod reader;
 mod settings;
 mod supervisor;

@@ -269,11 +269,18 @@ impl HttpReceiver {
             .map(|(name, value)| (name, String::from_utf8_lossy(value)))
     }
 
-    /// The answer to a request that cannot be stored now.
+    /// The answer to a request that cannot be stored now, or not at all.
     fn later(&self, error: &IntakeError) -> Response<String> {
         let source = self.intake.name();
         tracing::warn!(source, error = error.chain(), "a webhook is not stored");
         let text = match error {
+            IntakeError::Refused { refused, count, .. } => {
+                let text = format!(
+                    "the database refuses to store {refused} of {count} messages, and would again: \
+                     do not send them again"
+                );
+                return answer(StatusCode::UNPROCESSABLE_ENTITY, text);
+            }
             IntakeError::Full { .. } => "the inbox is full: send it again later",
             _ => "the inbox cannot be written: send it again later",
         };

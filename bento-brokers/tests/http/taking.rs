@@ -321,6 +321,22 @@ async fn a_request_that_is_not_stored_is_sent_again_later() {
 }
 
 #[tokio::test]
+async fn a_request_that_can_never_be_stored_is_not_sent_again() {
+    let (inbox, receiver) = receiver(&[OLD]);
+    *inbox.fails.lock().unwrap() = Some(IntakeError::Refused {
+        refused: 1,
+        count: 2,
+        source: "postgres://user:hunter2@db: too large".into(),
+    });
+    let answer = receive(&receiver, order(OLD, "msg_1")).await;
+    assert_eq!(answer.status(), 422);
+    assert!(!answer.headers().contains_key("retry-after"));
+    let text = "the database refuses to store 1 of 2 messages";
+    assert!(answer.body().starts_with(text), "{}", answer.body());
+    assert!(!answer.body().contains("hunter2"));
+}
+
+#[tokio::test]
 async fn credentials_are_not_stored() {
     let inbox = Arc::<Inbox>::default();
     let settings = HttpReceiverSettings {

@@ -11,13 +11,14 @@ use bento_relay::store::RelayStore as _;
 use bento_relay::{Relay, RelaySettings, StoreError, Wake};
 use bento_seaorm::Inbox;
 use bento_seaorm::inbox::ConsumerId;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
 use super::error::ConsumerError;
 use super::handle::ConsumerHandle;
+use super::patience::Patience;
 use super::reader::Reader;
 use super::settings::{ConsumerSettings, SourceSettings};
 use super::supervisor::{keep_measuring, keep_reading};
@@ -217,7 +218,8 @@ impl ConsumerBuilder {
                 store.open().await?;
                 store.record_handlers(&routes).await
             };
-            match recorded.await {
+            let recorded = timeout_at(until, recorded).await;
+            match recorded.unwrap_or_else(|late| Err(StoreError::unavailable(late))) {
                 Ok(()) => return Ok(()),
                 Err(StoreError::Unavailable { .. }) if Instant::now() < until => {
                     sleep(Duration::from_millis(250)).await;
@@ -246,6 +248,7 @@ impl ConsumerBuilder {
             CancellationToken::new(),
             Arc::new(settings),
         );
+        let patience = Patience::new(settings.lease, stop.clone());
         let tasks = TaskTracker::new();
         let mut notes = Vec::new();
         for (name, source, of_source) in sources {
@@ -264,6 +267,7 @@ impl ConsumerBuilder {
                 wake: wake.clone(),
                 notes: Notes::new(name),
                 stop: stop.clone(),
+                patience: patience.clone(),
             };
             notes.push(reader.notes.clone());
             tasks.spawn(keep_reading(reader));
@@ -271,7 +275,7 @@ impl ConsumerBuilder {
         tasks.spawn(keep_measuring(inbox.clone(), stop.clone()));
         tasks.close();
         Ok(ConsumerHandle::new(
-            relay, inbox, settings, retention, wake, notes, tasks, stop,
+            relay, inbox, settings, retention, wake, notes, tasks, patience, stop,
         ))
     }
 }

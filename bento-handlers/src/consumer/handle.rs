@@ -12,6 +12,7 @@ use super::admission::Admission;
 use super::error::ConsumerError;
 use super::health::ConsumerHealth;
 use super::intake::InboxIntake;
+use super::patience::Patience;
 use super::settings::{ConsumerSettings, SourceSettings};
 use super::watch::Notes;
 
@@ -27,6 +28,7 @@ pub struct ConsumerHandle {
     wake: Wake,
     notes: Arc<[Notes]>,
     tasks: TaskTracker,
+    patience: Patience,
     stop: DropGuard,
 }
 
@@ -63,6 +65,7 @@ impl ConsumerHandle {
         wake: Wake,
         notes: Vec<Notes>,
         tasks: TaskTracker,
+        patience: Patience,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -73,6 +76,7 @@ impl ConsumerHandle {
             wake,
             notes: notes.into(),
             tasks,
+            patience,
             stop: stop.drop_guard(),
         }
     }
@@ -117,6 +121,7 @@ impl ConsumerHandle {
             admission,
             self.settings.max_backlog,
             self.wake.clone(),
+            self.patience.clone(),
         )
     }
 

@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_relay::Wake;
 use bento_relay::source::{Intake, IntakeError, Message, Taken};
+use bento_relay::{StoreError, Wake};
 use bento_seaorm::Inbox;
-use bento_seaorm::inbox::Ingest;
+use bento_seaorm::inbox::{Arrival, Ingest, IngestError};
 use chrono::Utc;
 
 use super::admission::Admission;
+use super::patience::Patience;
 use super::reader::count;
 use crate::telemetry;
 
@@ -30,6 +31,7 @@ struct Inner {
     admission: Admission,
     max_backlog: u64,
     wake: Wake,
+    patience: Patience,
 }
 
 impl InboxIntake {
@@ -39,6 +41,7 @@ impl InboxIntake {
         admission: Admission,
         max_backlog: u64,
         wake: Wake,
+        patience: Patience,
     ) -> Self {
         Self(Arc::new(Inner {
             name,
@@ -46,17 +49,18 @@ impl InboxIntake {
             admission,
             max_backlog,
             wake,
+            patience,
         }))
     }
 }
 
 impl Inner {
     async fn take(&self, messages: Vec<Message>) -> Result<Taken, IntakeError> {
-        let unavailable =
-            |source: Box<dyn std::error::Error + Send + Sync>| IntakeError::Unavailable { source };
         let limit = self.max_backlog;
-        let length = self.inbox.backlog(limit).await;
-        let length = length.map_err(|error| unavailable(error.into()))?;
+        let counting = self
+            .patience
+            .ask::<_, StoreError>(self.inbox.backlog(limit));
+        let length = counting.await.map_err(unavailable)?;
         if length >= limit {
             let retry_after = COME_AGAIN;
             return Err(IntakeError::Full {
@@ -67,24 +71,61 @@ impl Inner {
         }
         let admitted = self.admission.admit(messages, Utc::now());
         telemetry::count_received(&self.name, "own", admitted.own);
+        let mut taken = Taken::default();
+        taken.ignored = admitted.own;
+        match self.store(&admitted.arrivals, &mut taken).await {
+            // One of them is refused: the others are not to be sent again for ever.
+            Err(IngestError::Store(StoreError::Refused { .. })) => {
+                self.store_each(&admitted.arrivals, &mut taken).await?;
+            }
+            stored => stored.map_err(unavailable)?,
+        }
+        Ok(taken)
+    }
+
+    /// Stores arrivals together.
+    async fn store(&self, arrivals: &[Arrival], taken: &mut Taken) -> Result<(), IngestError> {
         let ingest = Ingest {
             source: &self.name,
             lease: None,
             cursor: None,
-            arrivals: &admitted.arrivals,
+            arrivals,
         };
-        let ingested = self.inbox.ingest(ingest).await;
-        let ingested = ingested.map_err(|error| unavailable(error.into()))?;
+        let ingested = self.patience.ask(self.inbox.ingest(ingest)).await?;
         count(&self.name, &ingested);
         let shards: Vec<_> = ingested.shards.iter().copied().collect();
         self.wake.wake(&shards);
-        let mut taken = Taken::default();
-        taken.stored = ingested.stored;
-        taken.repeated = ingested.repeated;
-        taken.ignored = ingested.ignored + admitted.own;
-        taken.refused = ingested.dead.len();
-        Ok(taken)
+        taken.stored += ingested.stored;
+        taken.repeated += ingested.repeated;
+        taken.ignored += ingested.ignored;
+        taken.refused += ingested.dead.len();
+        Ok(())
     }
+
+    /// Stores arrivals one by one.
+    async fn store_each(&self, arrivals: &[Arrival], taken: &mut Taken) -> Result<(), IntakeError> {
+        let mut refused: Vec<StoreError> = Vec::new();
+        for arrival in arrivals {
+            match self.store(std::slice::from_ref(arrival), taken).await {
+                Err(IngestError::Store(error @ StoreError::Refused { .. })) => refused.push(error),
+                stored => stored.map_err(unavailable)?,
+            }
+        }
+        let count = refused.len();
+        match refused.pop() {
+            None => Ok(()),
+            Some(error) => Err(IntakeError::Refused {
+                refused: count,
+                count: arrivals.len(),
+                source: error.into(),
+            }),
+        }
+    }
+}
+
+fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> IntakeError {
+    let source = error.into();
+    IntakeError::Unavailable { source }
 }
 
 impl Intake for InboxIntake {

@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 
 use super::admission::{Admission, Admitted};
 use super::health::SourceStatus;
+use super::patience::Patience;
 use super::settings::ConsumerSettings;
 use super::watch::Notes;
 use crate::telemetry::{self, SPAN_INGEST, TARGET_CONSUME};
@@ -50,6 +51,7 @@ pub(super) struct Reader {
     pub(super) wake: Wake,
     pub(super) notes: Notes,
     pub(super) stop: CancellationToken,
+    pub(super) patience: Patience,
 }
 
 /// The reason why a subscription has ended.
@@ -154,7 +156,7 @@ impl Reader {
             Ok(mut subscription) => {
                 self.subscribed();
                 let end = self.receive(&mut subscription, &lease).await;
-                subscription.close().await;
+                self.patience.wait_for(subscription.close()).await;
                 end.err().unwrap_or(End::Stopped)
             }
             Err(end) => end,
@@ -197,18 +199,15 @@ impl Reader {
     }
 
     async fn claim(&self) -> Result<Option<(SourceLease, Option<Cursor>)>, StoreError> {
-        match self
-            .inbox
-            .claim(&self.name, self.id, self.settings.lease)
-            .await?
-        {
+        let claiming = self.inbox.claim(&self.name, self.id, self.settings.lease);
+        match self.patience.ask(claiming).await? {
             Claim::Owned { lease, cursor } => Ok(Some((lease, cursor))),
             Claim::Taken { .. } => Ok(None),
         }
     }
 
     async fn release(&self, lease: &SourceLease) {
-        if let Err(error) = self.inbox.release(lease).await {
+        if let Err(error) = self.patience.ask(self.inbox.release(lease)).await {
             tracing::warn!(
                 target: TARGET_CONSUME, source = &*self.name, error = with_causes(&error),
                 "the lease of the source was not handed back and runs out by itself",
@@ -241,8 +240,8 @@ impl Reader {
                 pace.renew(self).await?;
             } else {
                 self.store(received, lease, &mut pace).await?;
-                let acknowledging = timeout(self.settings.lease, subscription.acknowledge());
-                acknowledging.await.map_err(|_| {
+                let acknowledging = self.patience.wait_for(subscription.acknowledge());
+                acknowledging.await.ok_or_else(|| {
                     SourceError::unavailable("the broker took no acknowledgement")
                 })??;
             }
@@ -257,7 +256,7 @@ impl Reader {
     async fn wait_for_room(&self, pace: &mut Pace) -> Result<(), End> {
         let limit = self.settings.max_backlog;
         while pace.may_be_full(limit) {
-            pace.counted(self.inbox.backlog(limit).await?);
+            pace.counted(self.patience.ask(self.inbox.backlog(limit)).await?);
             if pace.backlog < limit {
                 break;
             }
@@ -340,7 +339,7 @@ impl Batch<'_> {
         };
         let mut failures = 0;
         loop {
-            let error = match reader.inbox.ingest(ingest).await {
+            let error = match reader.patience.ask(reader.inbox.ingest(ingest)).await {
                 Ok(ingested) => return Ok(reader.count(&ingested)),
                 Err(IngestError::LeaseLost { .. }) => {
                     tracing::warn!(

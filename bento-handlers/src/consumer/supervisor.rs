@@ -44,8 +44,10 @@ pub(super) async fn keep_measuring(inbox: Inbox, stop: CancellationToken) {
     loop {
         let store = inbox.store();
         // A database that is away is told by the relay and the readers.
-        if let Ok(backlog) = store.backlog().await {
-            telemetry::set_inbox(&backlog);
+        match stop.run_until_cancelled(store.backlog()).await {
+            Some(Ok(backlog)) => telemetry::set_inbox(&backlog),
+            Some(Err(_)) => {}
+            None => return,
         }
         if timeout(MEASURE_EVERY, stop.cancelled()).await.is_ok() {
             return;

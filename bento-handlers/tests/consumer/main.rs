@@ -4,6 +4,7 @@
 
 mod leases;
 mod messages;
+mod outages;
 #[path = "../../../bento-seaorm/tests/support/mod.rs"]
 mod support;
 

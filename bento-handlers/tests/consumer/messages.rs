@@ -5,7 +5,7 @@ use std::time::Duration;
 use bento_core::{Envelope, EventId};
 use bento_handlers::SourceSettings;
 use bento_handlers::consumer::SourceStatus;
-use bento_handlers::source::{MemorySource, Message, RawMessage};
+use bento_handlers::source::{Intake as _, IntakeError, MemorySource, Message, RawMessage};
 use bento_relay::dead_letter::{DeadLetters as _, Operator};
 use bento_seaorm::Inbox;
 use bento_seaorm::inbox::{Arrival, Ingest};
@@ -253,6 +253,35 @@ async fn a_message_that_the_database_refuses_keeps_its_source(database: &TestDat
     assert_eq!(scene.seen.numbers(), [1]);
 }
 
+async fn an_intake_refuses_for_good_what_the_database_refuses(database: &TestDatabase) {
+    // Only MySQL and MariaDB have a packet of 16 MiB.
+    if !database.is(DbBackend::MySql) {
+        return;
+    }
+    let scene = Scene::on(database).await;
+    let consumer = scene.builder().await.start().await.unwrap();
+    let intake = consumer.intake("webhooks", SourceSettings::default());
+    let mut huge = event("o", 2);
+    let filler = " ".repeat(20 << 20);
+    huge.payload = format!(r#"{{"order":"o","number":2}}{filler}"#).into();
+    let messages = [event("o", 1), huge, event("o", 3)].map(Message::event);
+    for _ in 0..2 {
+        let refused = intake.take(messages.clone().into()).await.unwrap_err();
+        let is_of_one = matches!(
+            refused,
+            IntakeError::Refused {
+                refused: 1,
+                count: 3,
+                ..
+            }
+        );
+        assert!(is_of_one, "{refused:?}");
+    }
+    scene.seen.wait_for(2).await;
+    consumer.stop().await.unwrap();
+    assert_eq!(scene.seen.numbers(), [1, 3]);
+}
+
 on_every_back_end!(
     what_no_handler_takes_is_acknowledged_and_not_stored,
     a_message_says_nothing_about_its_way_and_its_tenant,
@@ -261,4 +290,5 @@ on_every_back_end!(
     two_events_with_one_id_are_both_kept,
     an_event_whose_id_is_taken_is_one_dead_letter,
     a_message_that_the_database_refuses_keeps_its_source,
+    an_intake_refuses_for_good_what_the_database_refuses,
 );

@@ -18,7 +18,7 @@ pub trait Intake: fmt::Debug + Send + Sync + 'static {
     /// handler takes them, when it returns.
     ///
     /// # Errors
-    /// [`IntakeError`]: none of them is stored.
+    /// [`IntakeError`]: none of them is stored, except for [`IntakeError::Refused`].
     ///
     /// # Cancel safety
     /// The messages may be stored or not: whoever sent them sends them again.
@@ -45,7 +45,7 @@ pub struct Taken {
     pub refused: usize,
 }
 
-/// The messages are not stored. The sender keeps them and sends them again.
+/// The messages are not stored. The sender keeps them and sends them again, unless they are refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntakeError {
@@ -68,14 +68,25 @@ pub enum IntakeError {
         /// The message of the store.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database refuses some of the messages, and would refuse them again: they are too large,
+    /// for instance. The others are stored.
+    #[error("the database refuses {refused} of {count} messages")]
+    Refused {
+        /// The number of refused messages.
+        refused: usize,
+        /// The number of all.
+        count: usize,
+        /// The message of the store about the last of them.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl IntakeError {
-    /// The time after which to send again.
+    /// The time after which to send again, if at all.
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::Full { retry_after, .. } => *retry_after,
-            Self::Unavailable { .. } => Duration::from_secs(5),
+            Self::Unavailable { .. } | Self::Refused { .. } => Duration::from_secs(5),
         }
     }
 
