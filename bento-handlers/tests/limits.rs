@@ -13,7 +13,7 @@ use bento_handlers::{Handlers, IdempotencyKey, event_handler};
 use bento_relay::Relay;
 use bento_relay::publish::{Answering, Publisher, Publishers, RelayTerms};
 use bento_seaorm::{OutboxConnection, OutboxStore, OutboxTransaction};
-use sea_orm::DbBackend;
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 
 use crate::support::{TestDatabase, on_every_back_end};
 
@@ -134,8 +134,56 @@ async fn a_frozen_process_keeps_an_event_for_a_while(database: &TestDatabase) {
     assert!(record.is_done);
 }
 
+/// A transaction of the service is not a handler's, although it has its session.
+async fn the_limit_of_a_frozen_process_ends_with_its_transaction(database: &TestDatabase) {
+    let db = OutboxConnection::new(database.connect(1).await);
+    let handler = db.begin_handling(Duration::from_secs(1)).await.unwrap();
+    handler.commit().await.unwrap();
+    let tx = db.begin().await.unwrap();
+    let limit = "SELECT CAST(@@idle_transaction_timeout AS SIGNED)";
+    // Only MariaDB has it for a session.
+    if database.is(DbBackend::MySql)
+        && let Ok(row) = tx
+            .query_one_raw(Statement::from_string(database.backend(), limit))
+            .await
+    {
+        let limit: i64 = row.unwrap().try_get_by_index(0).unwrap();
+        assert_eq!(limit, 0);
+    }
+    tx.rollback().await.unwrap();
+}
+
+async fn events_are_written_while_old_records_are_removed(database: &TestDatabase) {
+    // It has one writer at a time.
+    if database.is(DbBackend::Sqlite) {
+        return;
+    }
+    let db = OutboxConnection::new(database.connect(4).await);
+    for handler in ["stock.first", "stock.second"] {
+        db.record_handled(handler, EventId::new(), 0).await.unwrap();
+    }
+    // The removal waits for the second record, and has looked for the event of the first one.
+    let other = database.db.begin().await.unwrap();
+    let locked =
+        "UPDATE bento_handled_event SET outcome = 'handled' WHERE handler = 'stock.second'";
+    other.execute_unprepared(locked).await.unwrap();
+    let mut removal = std::pin::pin!(db.prune_handled(Duration::ZERO, 10));
+    let waits = tokio::time::timeout(Duration::from_secs(1), &mut removal).await;
+    assert!(waits.is_err(), "the second record is locked");
+    let writing = db.transaction_async(async |_| {
+        bento_core::raise(OrderConfirmed {}).unwrap();
+        Ok::<_, sea_orm::DbErr>(())
+    });
+    let written = tokio::time::timeout(Duration::from_secs(10), writing).await;
+    written.expect("the outbox can be written").unwrap();
+    other.rollback().await.unwrap();
+    assert_eq!(removal.await.unwrap(), 2);
+}
+
 on_every_back_end! {
     the_pool_of_the_store_is_refused,
     a_transaction_on_sqlite_is_shorter_than_half_the_lease,
     a_frozen_process_keeps_an_event_for_a_while,
+    the_limit_of_a_frozen_process_ends_with_its_transaction,
+    events_are_written_while_old_records_are_removed,
 }

@@ -18,6 +18,7 @@ use sea_orm::{
 };
 
 use crate::backend;
+use crate::dialect;
 use crate::error::{Error, TransactionError};
 use crate::outbox::meta::Expected;
 use crate::session::{self, Shielded};
@@ -95,7 +96,7 @@ pub use crate::session::ConnectionStream;
 #[derive(Clone, Debug)]
 pub struct OutboxConnection {
     inner: Shielded,
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// Builds an [`OutboxConnection`] that differs from the defaults.
@@ -278,8 +279,14 @@ impl OutboxConnection {
         &self,
         options: TransactionOptions,
     ) -> Result<OutboxTransaction, Error> {
-        let options = backend::to_begin(self.inner.get_database_backend(), options);
-        self.begin_first(options, None).await
+        let backend = self.inner.get_database_backend();
+        let options = backend::to_begin(backend, options);
+        // A handler's limit would end a transaction of the service that does other work for long.
+        let first = match self.settings.limits_idle() {
+            true => dialect::of(backend)?.lift_idle_limit(),
+            false => None,
+        };
+        self.begin_first(options, first.map(Cow::Borrowed)).await
     }
 
     /// Begins a transaction, and runs its first statements in one round trip.

@@ -285,6 +285,12 @@ pub(crate) trait Dialect: Backend {
         None
     }
 
+    /// The statement that lifts the limit of an earlier handler's transaction from its session.
+    /// `None` where the limit ends with the transaction.
+    fn lift_idle_limit(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The options of a handler's transactions.
     fn handler_transaction(&self) -> TransactionOptions {
         self.relay_transaction()

@@ -311,6 +311,9 @@ impl OutboxConnection {
     pub async fn begin_handling(&self, idle: Duration) -> Result<OutboxTransaction, Error> {
         let dialect = dialect::of(self.get_database_backend())?;
         let first = dialect.prepare_handler_transaction(idle);
+        if dialect.lift_idle_limit().is_some() {
+            self.settings.note_idle_limit();
+        }
         let options = dialect.handler_transaction();
         self.begin_first(options, first.map(Into::into)).await
     }
@@ -416,11 +419,17 @@ impl OutboxConnection {
         let delete = dialect.delete_some("{handled_event}", "handler, event_id", &old);
         let binds = binds![before(age), i64::from(rows)];
         let delete = Sql::new(dialect, self.tables(), &delete, binds).build();
-        let db = self.inner().clone();
-        let deleted = session::to_the_end(async move { db.execute_raw(delete).await }).await;
-        deleted
-            .map(|done| done.rows_affected())
-            .map_err(|error| Error::from_statement(dialect.backend(), error))
+        // Above READ COMMITTED MySQL locks the gaps that the subqueries find empty: nothing could be
+        // written to the outbox and the inbox meanwhile.
+        let (db, options) = (self.inner().clone(), dialect.relay_transaction());
+        let deleted = session::to_the_end(async move {
+            let tx = session::begin(&db, options, None).await?;
+            let done = tx.execute_raw(delete).await?;
+            tx.commit().await?;
+            Ok(done.rows_affected())
+        });
+        let deleted = deleted.await;
+        deleted.map_err(|error| Error::from_statement(dialect.backend(), error))
     }
 
     async fn record(

@@ -1,6 +1,6 @@
 //! The settings that a connection hands to each of its transactions.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bento_core::outbox::ShardId;
 use bento_relay::Wake;
@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) writer: OutboxWriter,
     wake: Option<Wake>,
     policy: Option<Box<dyn TenantPolicy>>,
+    /// True if a session of the pool may have the idle limit of a handler's transaction.
+    limits_idle: AtomicBool,
 }
 
 impl Settings {
@@ -34,7 +36,19 @@ impl Settings {
             writer: OutboxWriter::new(tables, expected),
             wake,
             policy,
+            limits_idle: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that a session of the pool gets the idle limit of a handler's transaction, and keeps
+    /// it.
+    pub(crate) fn note_idle_limit(&self) {
+        self.limits_idle.store(true, Ordering::Relaxed);
+    }
+
+    /// True if a session of the pool may have the idle limit of a handler's transaction.
+    pub(crate) fn limits_idle(&self) -> bool {
+        self.limits_idle.load(Ordering::Relaxed)
     }
 
     /// Asks the tenant policy if the actor of the ambient metadata may write for its tenant.

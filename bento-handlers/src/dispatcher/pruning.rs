@@ -31,19 +31,23 @@ impl Pruning {
         Self { retention, next }
     }
 
-    /// Removes old records in the background, if it is time to. The first call only begins the
-    /// time.
+    /// Removes old records in the background, if it is time to.
     pub(super) fn at_times(&self, db: &OutboxConnection) {
-        let now = Instant::now();
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = next.is_some_and(|next| next <= now);
-        if next.is_none() || is_due {
-            *next = Some(now + EVERY);
-        }
-        drop(next);
-        if is_due {
+        if self.is_due(Instant::now()) {
             tokio::spawn(prune(db.clone(), self.retention));
         }
+    }
+
+    /// True if it is time to. The first time is at random, so that of processes that live for a
+    /// shorter time than it takes one in so many removes records.
+    fn is_due(&self, now: Instant) -> bool {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = *next.get_or_insert_with(|| now + EVERY.mul_f64(fastrand::f64()));
+        let is_due = due <= now;
+        if is_due {
+            *next = Some(now + EVERY);
+        }
+        is_due
     }
 }
 
@@ -62,5 +66,29 @@ async fn prune(db: OutboxConnection, retention: Duration) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_processes_that_live_for_a_minute_some_remove_records() {
+        let (began, retention) = (Instant::now(), Duration::ZERO);
+        let processes: Vec<_> = (0..1000).map(|_| Pruning::new(retention)).collect();
+        let are_due = |after: Duration| {
+            let processes = processes.iter();
+            processes
+                .filter(|process| process.is_due(began + after))
+                .count()
+        };
+        assert_eq!(are_due(Duration::ZERO), 0);
+        let within_a_minute = are_due(Duration::from_secs(60));
+        assert!(
+            (50..200).contains(&within_a_minute),
+            "{within_a_minute} of 1000"
+        );
+        assert_eq!(within_a_minute + are_due(EVERY), 1000);
     }
 }

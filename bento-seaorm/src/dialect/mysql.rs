@@ -225,6 +225,10 @@ impl Dialect for MySql {
         ))
     }
 
+    fn lift_idle_limit(&self) -> Option<&'static str> {
+        Some("SET @bento_idle = 0 /*M! , SESSION idle_transaction_timeout = DEFAULT */")
+    }
+
     fn warn_unless_durable<'a>(&'a self, db: &'a Shielded) -> Warning<'a> {
         Box::pin(async move {
             let asked = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)";
