@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bento_core::EventId;
+use bento_core::envelope::Envelope;
 use bento_core::outbox::{ClockOffset, OutboxEntry, Sharding, writer_now};
 use bento_relay::telemetry::TARGET_FLUSH;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -26,6 +27,9 @@ use crate::tables::Tables;
 /// The time for which a writer relies on the record that it has read: the sharding may be changed
 /// while a writer runs, the tables may be cleared, and clocks drift apart.
 const RELIABLE: Duration = Duration::from_secs(30);
+
+/// The bytes of a row beside those of its texts.
+const BESIDE: usize = 256;
 
 /// Writes events into the outbox: one INSERT for a unit of work, ⌈n / limit⌉ beyond the limit of
 /// the back end.
@@ -167,7 +171,7 @@ impl OutboxWriter {
     }
 
     /// Writes the entries in their order, except those whose id is in the table: one INSERT, ⌈n /
-    /// limit⌉ beyond the limit of the back end. It does not look further.
+    /// limit⌉ beyond the limit of the back end, and beyond `most` bytes. It does not look further.
     ///
     /// # Errors
     /// [`Error::NotMigrated`] without the table, else what the database says.
@@ -175,12 +179,15 @@ impl OutboxWriter {
         &self,
         connection: &C,
         entries: Vec<OutboxEntry>,
+        most: Option<usize>,
     ) -> Result<(), Error> {
         let backend = connection.get_database_backend();
         let dialect = dialect::of(backend)?;
         let values = |rows| self.insert_sql(dialect, rows);
         let end = dialect.or_leave(self.tables.outbox(), &["event_id"]);
-        for chunk in Chunks::new(entries, dialect.insert_limits()) {
+        let mut limits = dialect.insert_limits();
+        limits.bytes = limits.bytes.min(most.unwrap_or(usize::MAX));
+        for chunk in Chunks::new(entries, limits) {
             let statement = dialect.insert(&self.tables, chunk, &end, &values);
             let written = connection.execute_raw(statement).await;
             written.map_err(|error| Error::from_statement(backend, error))?;
@@ -236,8 +243,7 @@ impl Chunks {
     fn fitting(&self) -> usize {
         let mut bytes = 0;
         let within = self.rest.iter().take(self.limits.rows).take_while(|entry| {
-            let envelope = &entry.envelope;
-            bytes += envelope.payload.len() + envelope.headers.len() + envelope.routing.len();
+            bytes += bytes_of(&entry.envelope);
             bytes <= self.limits.bytes
         });
         within.count().max(1)
@@ -255,4 +261,16 @@ impl Iterator for Chunks {
         let rest = self.rest.split_off(fitting);
         Some(std::mem::replace(&mut self.rest, rest))
     }
+}
+
+/// The bytes of a row: its values of any length, and a little for the others.
+fn bytes_of(envelope: &Envelope) -> usize {
+    let texts = [
+        &*envelope.event_type,
+        &*envelope.aggregate_type,
+        &*envelope.aggregate_id,
+    ];
+    let texts = texts.iter().map(|text| text.len()).sum::<usize>();
+    let bodies = envelope.payload.len() + envelope.headers.len() + envelope.routing.len();
+    texts + bodies + BESIDE
 }

@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::arrivals::{Refusal, Sorted};
 use super::letters::Letters;
-use super::{Inbox, Ingest, IngestError, Ingested, known, lease};
+use super::{Arrival, Inbox, Ingest, IngestError, Ingested, known, lease};
 use crate::backend;
 use crate::error::Error;
 use crate::relay_store::{StoreFailure, read_handlers, retrying, store_error};
@@ -28,30 +28,36 @@ struct TooLarge {
     limit: usize,
 }
 
-/// Refuses an arrival at which the server would end the connection, instead of an answer.
-async fn check_size(inbox: &Inbox, ingest: Ingest<'_>) -> Result<(), StoreError> {
-    let largest = ingest.arrivals.iter().map(super::Arrival::bytes).max();
-    let Some(bytes) = largest.filter(|bytes| *bytes >= LARGE) else {
-        return Ok(());
-    };
+/// Returns the bytes that one statement may hold, `None` if it may hold all arrivals. The server
+/// ends the connection at a larger statement, instead of an answer.
+///
+/// # Errors
+/// [`StoreError::Refused`] for an arrival that no statement may hold.
+async fn bound(inbox: &Inbox, arrivals: &[Arrival]) -> Result<Option<usize>, StoreError> {
+    let bytes = arrivals.iter().map(Arrival::bytes);
+    if bytes.clone().fold(0, usize::saturating_add) < LARGE {
+        return Ok(None);
+    }
     let limit = inbox.largest_statement().await?;
-    if bytes.saturating_add(BESIDE) > limit {
+    let most = limit.saturating_sub(BESIDE);
+    if let Some(bytes) = bytes.max().filter(|bytes| *bytes > most) {
         let source = TooLarge { bytes, limit }.into();
         return Err(StoreError::Refused { source });
     }
-    Ok(())
+    Ok(Some(most))
 }
 
 pub(super) async fn ingest(inbox: &Inbox, ingest: Ingest<'_>) -> Result<Ingested, IngestError> {
-    check_size(inbox, ingest).await?;
+    let most = bound(inbox, ingest.arrivals).await?;
     let backend = inbox.store.db().get_database_backend();
     // A lost lease and missing handlers are not failures of the store: they travel as values.
-    retrying(backend, || run(inbox, ingest)).await?
+    retrying(backend, || run(inbox, ingest, most)).await?
 }
 
 async fn run(
     inbox: &Inbox,
     ingest: Ingest<'_>,
+    most: Option<usize>,
 ) -> Result<Result<Ingested, IngestError>, StoreFailure> {
     let sharding = inbox.sharding().await?;
     let idle = ingest.lease.map(|(_, ttl)| ttl);
@@ -112,7 +118,7 @@ async fn run(
             envelope,
         });
     }
-    let written = inbox.writer.write_unless_there(&tx, entries).await;
+    let written = inbox.writer.write_unless_there(&tx, entries, most).await;
     written.map_err(|error| failure(dialect.backend(), error))?;
     letters.refuse(refused).await?;
     for unreadable in sorted.unreadable {

@@ -10,9 +10,10 @@ use bento_core::outbox::{ClockOffset, OutboxEntry, Sharding, skew_writer};
 use chrono::{SubsecRound as _, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, TransactionTrait};
 
-use super::OutboxWriter;
 use super::meta::Expected;
+use super::{Chunks, OutboxWriter};
 use crate::columns;
+use crate::dialect::InsertLimits;
 use crate::entity::envelope_at;
 use crate::error::Error;
 use crate::tables::Tables;
@@ -478,4 +479,21 @@ async fn a_missing_table_is_named_with_the_way_out() {
         assert!(refused.to_string().contains("bento::migrate"), "{refused}");
     })
     .await;
+}
+
+#[test]
+fn a_statement_holds_no_more_bytes_than_it_may() {
+    let large = |nth| {
+        let mut entry = entry(nth);
+        entry.envelope.payload = vec![b' '; 1000].into();
+        entry
+    };
+    let sizes = |bytes| {
+        let entries = (0..7).map(large).collect();
+        let chunks = Chunks::new(entries, InsertLimits { rows: 4, bytes });
+        chunks.map(|chunk| chunk.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(usize::MAX), [4, 3]);
+    assert_eq!(sizes(3000), [2, 2, 2, 1]);
+    assert_eq!(sizes(0), [1; 7], "each is tried");
 }
