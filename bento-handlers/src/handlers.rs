@@ -66,6 +66,8 @@ pub struct Handlers<S = ()> {
     /// Those that another process runs.
     left_out: Vec<&'static str>,
     projections: Vec<(&'static ProjectionDescriptor, Option<AnyProjection>)>,
+    /// The names of those that another process runs.
+    projections_left_out: Vec<&'static str>,
     settings: BTreeMap<String, HandlerSettings>,
     projection_settings: BTreeMap<String, ProjectionSettings>,
     provided: Provided,
@@ -100,6 +102,7 @@ impl<S> Handlers<S> {
             handlers: Vec::new(),
             left_out: Vec::new(),
             projections: Vec::new(),
+            projections_left_out: Vec::new(),
             settings: BTreeMap::new(),
             projection_settings: BTreeMap::new(),
             provided: Provided::default(),
@@ -134,11 +137,18 @@ impl<S> Handlers<S> {
         mut self,
         mut keep: impl FnMut(&ProjectionDescriptor) -> bool,
     ) -> Self {
-        self.projections.retain(|(descriptor, _)| keep(descriptor));
+        let (kept, others): (Vec<_>, Vec<_>) = self
+            .projections
+            .into_iter()
+            .partition(|(descriptor, _)| keep(descriptor));
+        self.projections = kept;
+        self.projections_left_out
+            .extend(others.iter().map(|(descriptor, _)| descriptor.name));
         self
     }
 
-    /// Configures every version of the projection of this name.
+    /// Configures every version of the projection of this name. Settings of a projection that is
+    /// [left out](Self::retain_projections) are passed over.
     ///
     /// ```
     /// use bento_handlers::{Handlers, ProjectionSettings};
@@ -238,6 +248,7 @@ impl<S> Handlers<S> {
             handlers,
             left_out,
             projections,
+            projections_left_out,
             settings,
             projection_settings,
             provided: Provided(states),
@@ -273,6 +284,12 @@ impl<S> Handlers<S> {
                 _ => {}
             }
         }
+        unknown_projections(
+            &projection_settings,
+            &projections,
+            projections_left_out,
+            &mut faults,
+        );
         let projected = projected(projections, projection_settings, &mut faults);
         BuildError::check(faults)?;
         if configured.is_empty() && projected.is_empty() {
@@ -312,6 +329,23 @@ fn unknown_handlers(
     }));
 }
 
+/// Adds a fault for the settings of each projection that the program does not have.
+fn unknown_projections(
+    settings: &BTreeMap<String, ProjectionSettings>,
+    projections: &[(&'static ProjectionDescriptor, Option<AnyProjection>)],
+    left_out: Vec<&'static str>,
+    faults: &mut Vec<BuildFault>,
+) {
+    let all = projections.iter().map(|(one, _)| one.name).chain(left_out);
+    let known: BTreeSet<&str> = all.collect();
+    for name in settings.keys().filter(|name| !known.contains(&***name)) {
+        faults.push(BuildFault::UnknownProjection {
+            projection: name.clone(),
+            known: known.iter().map(|name| (*name).to_owned()).collect(),
+        });
+    }
+}
+
 /// The projections with their values and settings.
 fn projected(
     projections: Vec<(&'static ProjectionDescriptor, Option<AnyProjection>)>,
@@ -319,12 +353,6 @@ fn projected(
     faults: &mut Vec<BuildFault>,
 ) -> Vec<Projected> {
     let known: BTreeSet<&str> = projections.iter().map(|(one, _)| one.name).collect();
-    for name in settings.keys().filter(|name| !known.contains(&***name)) {
-        faults.push(BuildFault::UnknownProjection {
-            projection: name.clone(),
-            known: known.iter().map(|name| (*name).to_owned()).collect(),
-        });
-    }
     for (name, settings) in &settings {
         let Some(projection) = known.get(&**name).copied() else {
             continue;

@@ -11,6 +11,7 @@ on_every_back_end!(
     events_of_an_aggregate_without_a_version_are_refused,
     a_projection_with_fields_has_to_be_given,
     settings_that_fit_nothing_are_refused,
+    settings_of_a_projection_that_is_left_out_are_passed_over,
 );
 
 #[domain_event(schema = "note.added", version = 1)]
@@ -75,4 +76,13 @@ async fn settings_that_fit_nothing_are_refused(database: &TestDatabase) {
     let text = faults(handlers().configure_projection("credits", wrong), database)[0].to_string();
     let expected = "a setting of projection `credits` is invalid: `page`: must be 1 to 10,000";
     assert_eq!(text, expected);
+}
+
+async fn settings_of_a_projection_that_is_left_out_are_passed_over(database: &TestDatabase) {
+    let db = OutboxConnection::new(database.db.clone());
+    let handlers = Handlers::new(()).projection(Credits);
+    let handlers = handlers.retain_projections(|_| false);
+    let handlers = handlers.configure_projection("credits", ProjectionSettings::default());
+    let dispatcher = handlers.build(&db).unwrap();
+    assert_eq!(dispatcher.projections().count(), 0);
 }
