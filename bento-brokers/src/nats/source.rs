@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bento_relay::source::{Cursor, Resume, Source, SourceError};
+use chrono::TimeDelta;
 
 mod delivered;
 mod line;
@@ -13,6 +14,7 @@ mod settings;
 mod stream;
 mod subscription;
 
+use self::delivered::Position;
 use self::line::Line;
 use self::pull::Pull;
 pub use self::settings::{NatsSourceSettings, NatsStart};
@@ -41,11 +43,13 @@ use crate::message::Reading;
 ///
 /// * **Order**: messages come in the order of the stream. What was not acknowledged comes again
 ///   before what follows it.
-/// * **Place**: the cursor that is stored with the events is the sequence in the stream, and it
-///   counts, not what the consumer remembers. After a crash between the commit and the
-///   acknowledgement nothing comes twice; after the restore of a backup the messages that the
-///   database lacks come again, as long as the stream keeps them. A stream that was deleted and
-///   made anew, which its time of creation tells, is read from its beginning.
+/// * **Place**: the cursor that is stored with the events is the sequence in the stream and the time
+///   at which the stream stored it, and it counts, not what the consumer remembers. After a crash
+///   between the commit and the acknowledgement nothing comes twice; after the restore of a backup
+///   the messages that the database lacks come again, as long as the stream keeps them. A stream
+///   that was deleted and made anew, which its time of creation tells, is read from its beginning.
+///   One that lost its last messages, after a power failure or by the restore of its backup, gives
+///   their numbers out again: the source goes on with what was stored since.
 /// * **Retention**: the stream needs the retention `limits`. `workqueue` and `interest` delete what
 ///   is acknowledged, or what no consumer waits for, and so cannot go back to a cursor; they are
 ///   refused. What the limits of the stream delete before it is read is lost; that is logged.
@@ -136,26 +140,71 @@ impl NatsSource {
         Ok(own)
     }
 
-    /// The place at which a subscription begins.
-    fn begin(
+    /// The place behind a position of this stream.
+    async fn behind(
         &self,
+        line: &Line,
         stream: &StreamInfo,
-        cursor: Option<&Cursor>,
-        consumer: Option<&ConsumerInfo>,
-    ) -> Begin {
-        let name = &*self.settings.stream;
-        let own = cursor.filter(|cursor| cursor.incarnation == stream.incarnation());
-        let place: Option<u64> = own.and_then(|cursor| cursor.place.parse().ok());
-        if let Some(place) = place.filter(|place| *place <= stream.state.last_seq) {
-            if place + 1 < stream.state.first_seq {
+        position: Position,
+    ) -> Result<Begin, SourceError> {
+        let (
+            name,
+            Position {
+                sequence,
+                stored_at,
+            },
+        ) = (&*self.settings.stream, position);
+        let (first, last) = (stream.state.first_seq, stream.state.last_seq);
+        if sequence > last {
+            tracing::warn!(
+                stream = name,
+                cursor = sequence,
+                last,
+                "the stream has lost messages that the source has read: it goes on behind the last \
+                 one that is left"
+            );
+            return Ok(Begin::At(last + 1));
+        }
+        if sequence < first {
+            if sequence + 1 < first {
                 tracing::warn!(
                     stream = name,
-                    cursor = place,
-                    first = stream.state.first_seq,
+                    cursor = sequence,
+                    first,
                     "the limits of the stream deleted messages before the source read them"
                 );
             }
-            return Begin::At(place + 1);
+            return Ok(Begin::At(sequence + 1));
+        }
+        let Some(read_at) = stored_at else {
+            return Ok(Begin::At(sequence + 1));
+        };
+        let found = StreamInfo::stored_at(line, name, sequence).await?;
+        if found.is_none_or(|found| found == read_at) {
+            return Ok(Begin::At(sequence + 1));
+        }
+        tracing::warn!(
+            stream = name,
+            cursor = sequence,
+            "the stream has lost messages that the source has read, and has others under their \
+             numbers: it goes on with what was stored since"
+        );
+        // What has the lost numbers was stored later than what the source has read.
+        Ok(Begin::Time(read_at + TimeDelta::nanoseconds(1)))
+    }
+
+    /// The place at which a subscription begins.
+    async fn begin(
+        &self,
+        line: &Line,
+        stream: &StreamInfo,
+        cursor: Option<&Cursor>,
+        consumer: Option<&ConsumerInfo>,
+    ) -> Result<Begin, SourceError> {
+        let name = &*self.settings.stream;
+        let own = cursor.filter(|cursor| cursor.incarnation == stream.incarnation());
+        if let Some(position) = own.and_then(|cursor| Position::of(&cursor.place)) {
+            return self.behind(line, stream, position).await;
         }
         if let Some(cursor) = cursor {
             tracing::warn!(
@@ -164,7 +213,7 @@ impl NatsSource {
                 "the stream is another one than that of the cursor: it is read from its beginning"
             );
         }
-        match (cursor, self.settings.start, consumer) {
+        Ok(match (cursor, self.settings.start, consumer) {
             // What a consumer has acknowledged is stored in another database, or in none: nothing
             // of this stream is in this one.
             (Some(_), ..) | (None, NatsStart::All, _) => Begin::First,
@@ -172,7 +221,7 @@ impl NatsSource {
             // The consumer knows the place: it may be made anew before anything is stored.
             (None, NatsStart::New, Some(consumer)) => consumer.place(),
             (None, NatsStart::New, None) => Begin::At(stream.state.last_seq + 1),
-        }
+        })
     }
 }
 
@@ -193,7 +242,8 @@ impl Source for NatsSource {
         let stream = StreamInfo::get(&line, settings).await?;
         let durable = settings.durable(name, &resume.source, stream.filters(settings));
         let found = durable.get_own(&line).await?;
-        let begin = self.begin(&stream, resume.cursor.as_ref(), found.as_ref());
+        let begin = self.begin(&line, &stream, resume.cursor.as_ref(), found.as_ref());
+        let begin = begin.await?;
         let consumer = match found {
             Some(found) if durable.goes_on(&found, &begin) => found,
             found => {

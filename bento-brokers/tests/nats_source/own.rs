@@ -113,7 +113,8 @@ async fn one_acknowledgement_stands_for_a_whole_batch() {
         (0, 100)
     );
     let cursor = received.cursor;
-    assert_eq!(cursor.as_ref().unwrap().place, "100");
+    let place = &cursor.as_ref().unwrap().place;
+    assert!(place.starts_with("100@"), "{place}");
     subscription.close().await;
     let mut second = subscribe(&source, cursor).await;
     bench.send(&events([101])).await;
@@ -235,20 +236,46 @@ async fn a_database_without_a_place_begins_at_the_start() {
     assert_eq!(numbers(&take(&mut second, 4).await), [1, 2, 3, 4]);
 }
 
+/// A cursor behind the messages that a stream had before it lost them.
+async fn cursor_at(bench: &Bench, place: u64, stored_before: chrono::TimeDelta) -> Cursor {
+    let mut subscription = subscribe(&bench.source(), None).await;
+    let mut cursor = take(&mut subscription, 1).await.cursor.unwrap();
+    subscription.close().await;
+    let first = cursor
+        .place
+        .split_once('@')
+        .unwrap()
+        .1
+        .parse::<i64>()
+        .unwrap();
+    let time = first - stored_before.num_nanoseconds().unwrap();
+    cursor.place = format!("{place}@{time}");
+    cursor
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_ahead_of_the_stream_is_of_another_one() {
+async fn a_stream_that_lost_its_end_is_read_on_behind_what_is_left() {
     let Some(bench) = Bench::on_the_shared_server().await else {
         return;
     };
     bench.send(&events(1..=3)).await;
-    let source = bench.source();
-    let mut subscription = subscribe(&source, None).await;
-    let mut cursor = take(&mut subscription, 1).await.cursor.unwrap();
-    subscription.close().await;
-    // The stream was restored from a backup that is older than the database.
-    cursor.place = "900".to_owned();
-    let mut second = subscribe(&source, Some(cursor)).await;
-    assert_eq!(numbers(&take(&mut second, 3).await), [1, 2, 3]);
+    let cursor = cursor_at(&bench, 900, chrono::TimeDelta::zero()).await;
+    let mut second = subscribe(&bench.source(), Some(cursor)).await;
+    bench.send(&events(4..=5)).await;
+    assert_eq!(numbers(&take(&mut second, 2).await), [4, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_a_stream_gives_out_again_are_other_messages() {
+    let Some(bench) = Bench::on_the_shared_server().await else {
+        return;
+    };
+    // The source has read two messages, and these have their numbers.
+    bench.send(&events(11..=13)).await;
+    let minute = chrono::TimeDelta::minutes(1);
+    let cursor = cursor_at(&bench, 2, minute).await;
+    let mut second = subscribe(&bench.source(), Some(cursor)).await;
+    assert_eq!(numbers(&take(&mut second, 3).await), [11, 12, 13]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

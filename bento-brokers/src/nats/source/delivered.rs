@@ -1,6 +1,7 @@
 //! A message of a stream, however it came.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr as _;
 
 use async_nats::{HeaderMap, HeaderName, Subject};
@@ -24,6 +25,38 @@ pub(super) struct Delivered {
     pub(super) is_well_formed: bool,
     /// The facts of its delivery; `None` if the source asked the stream itself.
     pub(super) by_consumer: Option<ByConsumer>,
+}
+
+/// The position of a message in the stream: its number, and the time at which the stream stored it,
+/// `7@1700000000000000001`. A stream that lost its last messages gives their numbers out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) sequence: u64,
+    pub(super) stored_at: Option<DateTime<Utc>>,
+}
+
+impl Position {
+    /// Reads the place of a cursor.
+    pub(super) fn of(place: &str) -> Option<Self> {
+        let (sequence, time) = match place.split_once('@') {
+            Some((sequence, time)) => (sequence, Some(time.parse().ok()?)),
+            None => (place, None),
+        };
+        Some(Self {
+            sequence: sequence.parse().ok()?,
+            stored_at: time.map(DateTime::from_timestamp_nanos),
+        })
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = self.stored_at.and_then(|time| time.timestamp_nanos_opt());
+        match time {
+            Some(time) => write!(f, "{}@{time}", self.sequence),
+            None => write!(f, "{}", self.sequence),
+        }
+    }
 }
 
 /// The facts of a delivery by a consumer.
@@ -74,6 +107,13 @@ impl Delivered {
         })
     }
 
+    pub(super) fn position(&self) -> Position {
+        Position {
+            sequence: self.sequence,
+            stored_at: self.sent_at,
+        }
+    }
+
     /// The event of the message, or what is wrong with it.
     pub(super) fn message(
         self,
@@ -81,11 +121,11 @@ impl Delivered {
         source: &str,
         (stream, incarnation): (&str, &str),
     ) -> Message {
-        let sequence = self.sequence;
-        let place = format!("stream {stream}, sequence {sequence}");
+        let position = self.position();
+        let place = format!("stream {stream}, sequence {}", position.sequence);
         let arrived = Arrived::new(source, self.subject, self.body, Utc::now())
             .with_headers(self.headers)
-            .with_place(incarnation, sequence.to_string())
+            .with_place(incarnation, position.to_string())
             .with_sent_at(self.sent_at);
         reading.message(&arrived, &Binding::NATS, &place)
     }
@@ -196,6 +236,17 @@ mod tests {
         }
         for strange in ["", "_INBOX.x", "$JS.ACK.a.b.c.d.e.f.g", "a.b.c.d.e.1.2.3.4"] {
             assert_eq!(Place::of(strange), None, "{strange}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_read_as_it_is_written() {
+        for text in ["7", "7@1700000000000000001"] {
+            let position = Position::of(text).expect("it is one");
+            assert_eq!((position.sequence, &*position.to_string()), (7, text));
+        }
+        for strange in ["", "x", "7@", "7@x", "@1"] {
+            assert_eq!(Position::of(strange), None, "{strange}");
         }
     }
 

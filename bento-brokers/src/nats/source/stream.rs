@@ -143,6 +143,22 @@ impl StreamInfo {
         }
     }
 
+    /// The time at which the stream stored a message; `None` if it does not have it.
+    pub(super) async fn stored_at(
+        line: &Line,
+        name: &str,
+        sequence: u64,
+    ) -> Result<Option<DateTime<Utc>>, SourceError> {
+        let (subject, body) = (format!("STREAM.MSG.GET.{name}"), json!({ "seq": sequence }));
+        let found = line
+            .ask::<Fetched>(&subject, &body, "give a message")
+            .await?;
+        Ok(match found {
+            Answer::Given(fetched) => Delivered::from(fetched).position().stored_at,
+            Answer::Missing => None,
+        })
+    }
+
     /// The time of its creation, which no other stream of its name has.
     pub(super) fn incarnation(&self) -> String {
         self.created.to_rfc3339_opts(SecondsFormat::Nanos, true)

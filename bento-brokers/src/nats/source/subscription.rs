@@ -260,7 +260,7 @@ impl Subscription for NatsSubscription {
         };
         let cursor = Cursor {
             incarnation: self.incarnation.clone(),
-            place: last.sequence.to_string(),
+            place: last.position().to_string(),
         };
         if let Some(by) = &last.by_consumer {
             self.ack = Some(by.reply.clone());
