@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::message::{Arrived, Binding, Reading};
 
+/// The levels of tables and lists of a header that are shown.
+const DEEPEST: u8 = 32;
+
 /// Reads a message of the queue.
 pub(super) fn message(
     reading: &Reading,
@@ -68,12 +71,16 @@ fn shown(value: &AMQPValue) -> Cow<'_, str> {
         AMQPValue::ShortString(text) => Cow::Borrowed(text.as_str()),
         AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()),
         AMQPValue::Void => Cow::Borrowed(""),
-        other => Cow::Owned(json(other).to_string()),
+        other => Cow::Owned(json(other, DEEPEST).to_string()),
     }
 }
 
-/// The value as JSON. Tables and lists are as deep as a frame allows, 128 KiB by default.
-fn json(value: &AMQPValue) -> Value {
+/// The value as JSON. Tables and lists may be as deep as a frame allows, 128 KiB by default: what
+/// lies `deeper` than it may is left out.
+fn json(value: &AMQPValue, deeper: u8) -> Value {
+    let Some(deeper) = deeper.checked_sub(1) else {
+        return "…".into();
+    };
     match value {
         AMQPValue::Boolean(value) => (*value).into(),
         AMQPValue::ShortShortInt(value) => (*value).into(),
@@ -90,12 +97,15 @@ fn json(value: &AMQPValue) -> Value {
             let value = f64::from(decimal.value) / 10_f64.powi(i32::from(decimal.scale));
             value.into()
         }
-        AMQPValue::FieldArray(list) => list.as_slice().iter().map(json).collect(),
+        AMQPValue::FieldArray(list) => {
+            let values = list.as_slice().iter();
+            values.map(|value| json(value, deeper)).collect()
+        }
         AMQPValue::FieldTable(table) => {
             let members = table.inner().iter();
             Value::Object(
                 members
-                    .map(|(name, value)| (name.to_string(), json(value)))
+                    .map(|(name, value)| (name.to_string(), json(value, deeper)))
                     .collect(),
             )
         }
@@ -103,5 +113,29 @@ fn json(value: &AMQPValue) -> Value {
             shown(value).into()
         }
         AMQPValue::Void => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::FieldArray;
+
+    use super::*;
+
+    #[test]
+    fn a_header_of_any_depth_is_shown() {
+        let nested = |levels: usize| {
+            (0..levels).fold(AMQPValue::Boolean(true), |inner, _| {
+                AMQPValue::FieldArray(FieldArray::from(vec![inner]))
+            })
+        };
+        assert_eq!(shown(&nested(2)), "[[true]]");
+        let deep = nested(20_000);
+        let text = shown(&deep).into_owned();
+        let levels = usize::from(DEEPEST);
+        let expected = format!("{}\"…\"{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(text, expected);
+        // Its own drop is as deep as it is.
+        std::mem::forget(deep);
     }
 }
