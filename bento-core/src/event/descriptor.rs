@@ -57,6 +57,8 @@ pub struct AggregateDescriptor {
     pub events: &'static [&'static EventDescriptor],
     /// True if its events have a sequence: it has a version field.
     pub numbers_events: bool,
+    /// True if it is declared `event_sourced`: its events are stored.
+    pub is_event_sourced: bool,
 }
 
 /// The place where an event or an aggregate is declared.

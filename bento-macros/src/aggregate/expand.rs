@@ -205,6 +205,7 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
     );
     let key = key(checked);
     let (version, numbers_events) = (version(checked), checked.version.is_some());
+    let is_event_sourced = checked.is_event_sourced();
     let storage = event_sourced::storage(checked);
     let pending = pending(checked);
     quote! {
@@ -219,6 +220,7 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
                 docs: #docs,
                 events: &[#(#events),*],
                 numbers_events: #numbers_events,
+                is_event_sourced: #is_event_sourced,
             };
             #version
             #storage

@@ -76,6 +76,7 @@ const _: () = {
                 ::bento_core::__private::descriptor_of::<Self, OrderPaid, 1usize>(),
             ],
             numbers_events: true,
+            is_event_sourced: false,
         };
         const IS_VERSIONED: ::bento_core::__private::bool = true;
         #[inline]

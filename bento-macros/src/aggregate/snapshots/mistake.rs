@@ -72,6 +72,7 @@ const _: () = {
                 ::bento_core::__private::descriptor_of::<Self, OrderCreated, 0usize>(),
             ],
             numbers_events: false,
+            is_event_sourced: false,
         };
         type Storage = ::bento_core::__private::storage::Row;
         #[inline]

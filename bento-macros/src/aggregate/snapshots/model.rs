@@ -72,6 +72,7 @@ const _: () = {
             docs: "",
             events: &[framework::__private::descriptor_of::<Self, LineAdded, 0usize>()],
             numbers_events: false,
+            is_event_sourced: false,
         };
         type Storage = framework::__private::storage::Row;
         #[inline]

@@ -81,6 +81,7 @@ const _: () = {
                 >(),
             ],
             numbers_events: false,
+            is_event_sourced: false,
         };
         type Storage = ::bento_core::__private::storage::Row;
         #[inline]

@@ -87,6 +87,7 @@ const _: () = {
                 ::bento_core::__private::descriptor_of::<Self, AccountOpened, 0usize>(),
             ],
             numbers_events: true,
+            is_event_sourced: true,
         };
         const IS_VERSIONED: ::bento_core::__private::bool = true;
         #[inline]
