@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::settings::SettingFault;
 
+/// The most seconds for which a throttled build rests behind a page.
+const LONGEST_REST: u32 = 5;
+
 /// The settings of a projection: how a new version is built.
 ///
 /// They are given to [`Handlers::configure_projection`](crate::Handlers::configure_projection), or
@@ -30,7 +33,8 @@ pub struct ProjectionSettings {
     /// The most stored events of one transaction of the build, 1 to 10,000; 500 by default.
     /// Deliveries of a relay to the version wait as long as one takes.
     pub page: usize,
-    /// The most stored events that are read in a second; no limit by default.
+    /// The most stored events that are read in a second; no limit by default. A page then has no
+    /// more than those of five seconds.
     pub throttle: Option<NonZeroU32>,
 }
 
@@ -80,10 +84,33 @@ impl ProjectionSettings {
         (!is_in_range).then(fault).into_iter().collect()
     }
 
+    /// The most events of a page: those of a few seconds at most, so that the process that builds
+    /// is known to live.
+    pub(crate) fn largest_page(&self) -> usize {
+        let of_time = |throttle: NonZeroU32| throttle.get().saturating_mul(LONGEST_REST);
+        let most = self.throttle.map_or(u32::MAX, of_time);
+        self.page.min(usize::try_from(most).unwrap_or(usize::MAX))
+    }
+
     /// The time that a page of so many events takes at least.
     pub(crate) fn time_for(&self, events: u64) -> Duration {
         self.throttle.map_or(Duration::ZERO, |throttle| {
             Duration::from_secs_f64(events as f64 / f64::from(throttle.get()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttled_page_is_one_of_a_few_seconds() {
+        let settings = ProjectionSettings::default();
+        assert_eq!(settings.largest_page(), 500);
+        assert_eq!(settings.clone().throttle(1_000).largest_page(), 500);
+        let slow = settings.throttle(10);
+        assert_eq!(slow.largest_page(), 50);
+        assert_eq!(slow.time_for(50), Duration::from_secs(5));
     }
 }

@@ -13,9 +13,15 @@ mod declared;
 mod following;
 #[path = "projections/late.rs"]
 mod late;
+#[path = "projections/pooled.rs"]
+mod pooled;
+#[path = "projections/raising.rs"]
+mod raising;
 #[path = "projections/received.rs"]
 mod received;
 #[path = "projections/scene.rs"]
 mod scene;
+#[path = "projections/serving.rs"]
+mod serving;
 #[path = "projections/stopping.rs"]
 mod stopping;

@@ -28,7 +28,7 @@ use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, Value};
 use uuid::Uuid;
 
-pub(crate) use self::renewal::{Horizon, Renewal, Renewed};
+pub(crate) use self::renewal::{Horizon, LockLimit, Renewal, Renewed};
 pub(crate) use self::sql::{
     Bind, Sql, after, any_of, any_of_ids, any_of_texts, before, binds, in_list, marks,
 };
@@ -231,6 +231,9 @@ pub(crate) trait Dialect: Backend {
         format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} {rows})")
     }
 
+    /// The deletion of pending events by their ids.
+    fn delete_events(&self, tables: &Tables, ids: Vec<Uuid>) -> Statement;
+
     /// The text of an UPDATE of shard rows that locks them in the order of the shards. Every
     /// statement that locks several of these rows locks them in that order.
     fn update_shards(&self, set: &str, condition: &str) -> String;
@@ -238,6 +241,11 @@ pub(crate) trait Dialect: Backend {
     /// The end of a SELECT that locks the rows it finds, one after another.
     fn lock_rows(&self) -> &'static str {
         " FOR UPDATE"
+    }
+
+    /// The same, with a limit of the time for which it waits for them, where the database has one.
+    fn lock_within(&self, _wait: Duration) -> LockLimit {
+        LockLimit::none(self.lock_rows())
     }
 
     /// The end of a SELECT that locks the rows it finds, and skips rows that are locked.

@@ -15,6 +15,7 @@ mod build;
 mod checkpoint;
 mod control;
 mod effects;
+mod ending;
 mod failure;
 mod record;
 mod route;
@@ -36,6 +37,9 @@ pub use self::record::ProjectionRow;
 #[doc(hidden)]
 pub use self::swap::Swapped;
 use crate::checkpoint::ProjectionKey;
+
+/// The log target of an operator's commands.
+const TARGET: &str = "bento::project";
 
 /// The status of a version of a projection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

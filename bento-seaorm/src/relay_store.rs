@@ -46,6 +46,7 @@ use bento_relay::store::{
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
+pub(crate) use self::all_shards::{lock as lock_shards, tell as tell_shards};
 pub(crate) use self::errors::{StoreFailure, retrying, sharding_error, store_error};
 use self::handlers::OwnHandlers;
 pub(crate) use self::handlers::{
@@ -157,6 +158,26 @@ impl OutboxStore {
             tables: Arc::new(Tables::of_inbox(TablePrefix::default()).on(backend)),
             ..Self::new(db)
         }
+    }
+
+    /// A store on the outbox of the same database.
+    pub(crate) fn of_outbox(&self) -> Self {
+        self.on_side(self.tables.outbox_side())
+    }
+
+    /// A store on the inbox of the same database.
+    pub(crate) fn of_inbox(&self) -> Self {
+        self.on_side(self.tables.inbox())
+    }
+
+    /// The other side may be sharded otherwise.
+    fn on_side(&self, tables: Tables) -> Self {
+        let mut store = self.clone();
+        if tables.is_inbox() != self.tables.is_inbox() {
+            store.expected.sharding = None;
+        }
+        store.tables = Arc::new(tables);
+        store
     }
 
     /// Sets the table prefix, and the schema if it names one. On SQLite every call is refused if a

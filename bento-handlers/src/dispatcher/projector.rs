@@ -5,6 +5,7 @@ mod apply;
 mod build;
 mod faults;
 mod live;
+mod retiring;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -279,7 +279,10 @@ impl<'a> Case<'a> {
             Swapped => {
                 let (end, behind) = match is_postgres {
                     true => ("LOCK TABLE gated IN ACCESS SHARE MODE", "DROP VIEW%"),
-                    false => ("LOCK TABLES bento_projection_effect WRITE", "INSERT INTO%"),
+                    false => (
+                        "LOCK TABLES bento_projection_effect WRITE",
+                        "SELECT MAX(position)%",
+                    ),
                 };
                 self.end = self.lock(end).await;
                 self.row.take().unwrap().rollback().await.unwrap();

@@ -339,6 +339,18 @@ impl<'a> Scene<'a> {
         found.unwrap_or_else(|| panic!("{key} is {last:?}"))
     }
 
+    /// Waits until a query finds this number.
+    pub async fn until_number(&self, sql: &str, expected: i64) {
+        let look = async {
+            while self.database.number(sql).await != expected {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if timeout(Duration::from_secs(60), look).await.is_err() {
+            assert_eq!(self.database.number(sql).await, expected, "{sql}");
+        }
+    }
+
     /// Waits until a version is live, and shown by its view.
     pub async fn until_live(&self, key: &ProjectionKey) -> ProjectionState {
         let is_live = |state: &ProjectionState| state.status == ProjectionStatus::Live;

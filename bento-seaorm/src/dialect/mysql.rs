@@ -9,17 +9,18 @@ use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, IsolationLevel, SqlErr, Statement, TransactionOptions, Value,
 };
+use uuid::Uuid;
 
 use super::{
-    Dialect, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning, after, binds, in_list,
-    projecting,
+    Bind, Dialect, InsertLimits, LockLimit, Renewal, Renewed, Renewing, Sql, Warning, after, binds,
+    in_list, projecting,
 };
 use crate::backend::MySql;
 use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
 use crate::columns::{PARAMETERS, is_bytes};
 use crate::session::{Shielded, StoreTransaction};
 use crate::stream::PageOf;
-use crate::tables::Tables;
+use crate::tables::{Tables, bare};
 
 /// `innodb_flush_log_at_trx_commit`: a commit waits for the disk.
 const AT_EACH_COMMIT: i64 = 1;
@@ -152,6 +153,19 @@ impl Dialect for MySql {
         projecting::select_in(&MySql, tables, gaps, limit)
     }
 
+    /// Each row is looked up by its key: a scan, which a small table gets otherwise, would wait for
+    /// rows of transactions that are open.
+    fn delete_events(&self, tables: &Tables, ids: Vec<Uuid>) -> Statement {
+        let others = " UNION ALL SELECT ?".repeat(ids.len().saturating_sub(1));
+        let index = bare(tables.outbox());
+        // Under its own name: another one would be looked for in the database of the session.
+        let delete = format!(
+            "DELETE FROM {{outbox}} USING (SELECT ? AS id{others}) given STRAIGHT_JOIN {{outbox}} \
+             FORCE INDEX ({index}_event_id) ON {{outbox}}.event_id = given.id"
+        );
+        Sql::new(&MySql, tables, &delete, ids.into_iter().map(Bind::from)).build()
+    }
+
     fn page_of_events(&self, page: PageOf<'_>) -> Statement {
         let log = Sql::new(
             &MySql,
@@ -214,6 +228,20 @@ impl Dialect for MySql {
         TransactionOptions {
             isolation_level: Some(IsolationLevel::ReadCommitted),
             ..TransactionOptions::default()
+        }
+    }
+
+    /// MariaDB alone can say it, in whole seconds, and runs what is between `/*M!` and `*/`.
+    fn lock_within(&self, wait: Duration) -> LockLimit {
+        let end = format!(
+            "{} /*M! WAIT {} */",
+            self.lock_rows(),
+            wait.as_secs().max(1)
+        );
+        LockLimit {
+            before: None,
+            end,
+            behind: None,
         }
     }
 

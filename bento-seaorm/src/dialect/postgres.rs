@@ -15,8 +15,8 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionOptions, Value};
 use uuid::Uuid;
 
 use super::{
-    Dialect, Horizon, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning, after, any_of, binds,
-    insert_values,
+    Dialect, Horizon, InsertLimits, LockLimit, Renewal, Renewed, Renewing, Sql, Warning, after,
+    any_of, any_of_ids, binds, insert_values,
 };
 use crate::backend::Postgres;
 use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
@@ -133,6 +133,11 @@ impl Dialect for Postgres {
         projection::events_in(tables, gaps, limit)
     }
 
+    fn delete_events(&self, tables: &Tables, ids: Vec<Uuid>) -> Statement {
+        let delete = "DELETE FROM {outbox} WHERE event_id IN (?)";
+        Sql::new(&Postgres, tables, delete, [any_of_ids(ids)]).build()
+    }
+
     fn page_of_events(&self, page: PageOf<'_>) -> Statement {
         difference::page(page)
     }
@@ -214,6 +219,17 @@ impl Dialect for Postgres {
 
     fn prepare_relay_transaction(&self) -> Option<&'static str> {
         Some(PREPARE)
+    }
+
+    fn lock_within(&self, wait: Duration) -> LockLimit {
+        LockLimit {
+            before: Some(format!(
+                "SET LOCAL lock_timeout = {}",
+                wait.as_millis().max(1)
+            )),
+            end: self.lock_rows().to_owned(),
+            behind: Some("SET LOCAL lock_timeout TO DEFAULT"),
+        }
     }
 
     fn prepare_handler_transaction(&self, idle: Duration) -> Option<String> {

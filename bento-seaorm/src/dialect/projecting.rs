@@ -1,8 +1,9 @@
 //! The statements of projections that back ends spell differently.
 
 use sea_orm::Statement;
+use uuid::Uuid;
 
-use super::{Dialect, Sql, any_of_texts, binds};
+use super::{Dialect, Sql, any_of_ids, any_of_texts, binds};
 use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
 use crate::tables::Tables;
 
@@ -48,6 +49,16 @@ pub(super) fn write_values(
         ]
     });
     Sql::new(dialect, tables, &insert, binds).build()
+}
+
+/// The deletion of pending events by a list of their ids.
+pub(super) fn delete_list(
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    ids: Vec<Uuid>,
+) -> Statement {
+    let delete = "DELETE FROM {outbox} WHERE event_id IN (?)";
+    Sql::new(dialect, tables, delete, [any_of_ids(ids)]).build()
 }
 
 /// The query for the events in gaps, each gap a condition.

@@ -1,4 +1,4 @@
-//! The renewal of a lease, and its answer.
+//! The renewal of a lease, and its answer; the limit of a wait for a lock.
 
 use std::time::Duration;
 
@@ -38,4 +38,26 @@ pub(crate) struct Horizon {
     pub(crate) last_position: i64,
     /// See [`Dialect::history`](super::Dialect::history).
     pub(crate) history: i64,
+}
+
+/// The limit of the time for which a SELECT waits for the rows that it locks.
+#[derive(Debug)]
+pub(crate) struct LockLimit {
+    /// The statement before it.
+    pub(crate) before: Option<String>,
+    /// Its end.
+    pub(crate) end: String,
+    /// The statement behind it, which takes the limit off.
+    pub(crate) behind: Option<&'static str>,
+}
+
+impl LockLimit {
+    /// No limit.
+    pub(super) fn none(lock_rows: &str) -> Self {
+        Self {
+            before: None,
+            end: lock_rows.to_owned(),
+            behind: None,
+        }
+    }
 }

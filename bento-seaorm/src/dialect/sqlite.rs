@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value,
 };
+use uuid::Uuid;
 
 use super::{
     Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Renewal, Renewed, Renewing, Sql, Warning, after,
@@ -87,6 +88,10 @@ impl Dialect for Sqlite {
 
     fn events_in(&self, tables: &Tables, gaps: &[Gap], limit: u64) -> Statement {
         projecting::select_in(&Sqlite, tables, gaps, limit)
+    }
+
+    fn delete_events(&self, tables: &Tables, ids: Vec<Uuid>) -> Statement {
+        projecting::delete_list(&Sqlite, tables, ids)
     }
 
     fn page_of_events(&self, page: PageOf<'_>) -> Statement {

@@ -11,6 +11,7 @@ use crate::dialect::{self, Dialect, Sql, binds};
 use crate::error::Error;
 use crate::session;
 use crate::tables::Tables;
+use crate::transaction::OutboxTransaction;
 
 /// The number of events that get their positions in one transaction.
 const AT_ONCE: u64 = 500;
@@ -27,7 +28,7 @@ pub(crate) async fn run(db: &OutboxConnection) -> Result<(), Error> {
     }
     let refused = |error| Error::from_statement(dialect.backend(), error);
     // Most of the time there is none, and nothing needs a lock.
-    while is_behind(db, dialect).await.map_err(refused)? {
+    while is_behind(db, dialect, db.tables()).await.map_err(refused)? {
         let (connection, tables) = (db.inner().clone(), db.tables().clone());
         let numbered = session::to_the_end(async move {
             let tx = session::begin(&connection, dialect.relay_transaction(), None).await?;
@@ -39,9 +40,31 @@ pub(crate) async fn run(db: &OutboxConnection) -> Result<(), Error> {
     Ok(())
 }
 
-async fn is_behind(db: &OutboxConnection, dialect: &'static dyn Dialect) -> Result<bool, DbErr> {
+/// Does the same within a transaction at READ COMMITTED, which then holds the row of the sequencer
+/// to its end: every event that is committed when this begins has its position in it.
+///
+/// # Errors
+/// An error of the database.
+pub(crate) async fn run_within(tx: &OutboxTransaction) -> Result<(), Error> {
+    let dialect = dialect::of(tx.get_database_backend())?;
+    if !dialect.logs_events() {
+        return Ok(());
+    }
+    let refused = |error| Error::from_statement(dialect.backend(), error);
+    while is_behind(tx, dialect, tx.tables()).await.map_err(refused)? {
+        let numbered = number(tx, dialect, tx.tables()).await;
+        numbered.map_err(refused)?;
+    }
+    Ok(())
+}
+
+async fn is_behind<C: ConnectionTrait>(
+    db: &C,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+) -> Result<bool, DbErr> {
     let any = "SELECT 1 FROM {event_log} WHERE position IS NULL LIMIT 1";
-    let any = Sql::new(dialect, db.tables(), any, binds![]).build();
+    let any = Sql::new(dialect, tables, any, binds![]).build();
     Ok(db.query_one_raw(any).await?.is_some())
 }
 

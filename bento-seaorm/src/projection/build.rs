@@ -32,7 +32,8 @@ pub struct Built {
 
 impl OutboxTransaction {
     /// Reads the stored events behind a place of a build. An event that is committed when this
-    /// begins, and is not in this page, is in a later one.
+    /// begins, and is not in this page, is in a later one. Before it
+    /// [`order_events`](OutboxConnection::order_events) has given most of them their places.
     ///
     /// # Errors
     /// [`EventStoreError::Cursor`] for a place that is none of this store.
@@ -42,13 +43,44 @@ impl OutboxTransaction {
     #[doc(hidden)]
     pub async fn build_page(
         &self,
-        db: &OutboxConnection,
         of: &Selection,
         place: &Cursor,
         limit: usize,
     ) -> Result<Page, EventStoreError> {
-        sequencer::run(db).await?;
+        let dialect = dialect::of(self.get_database_backend()).map_err(Error::from)?;
+        let page = page::page(self, self.tables(), of, place, limit).await?;
+        if !page.is_last || !dialect.logs_events() {
+            return Ok(page);
+        }
+        // What was committed since then has no place yet, and only a page that is read behind it is
+        // known to be the last one.
+        sequencer::run_within(self).await?;
         page::page(self, self.tables(), of, place, limit).await
+    }
+
+    /// True if the version has projected an event that is stored.
+    ///
+    /// # Errors
+    /// [`Error`].
+    ///
+    /// # Cancel safety
+    /// The statement is finished in the background.
+    #[doc(hidden)]
+    pub async fn has_stored(&self, key: &ProjectionKey) -> Result<bool, Error> {
+        let dialect = dialect::of(self.get_database_backend())?;
+        let select = Sql::new(
+            dialect,
+            self.tables(),
+            "SELECT 1 FROM {projection_checkpoint} c JOIN {event_stream} s ON s.aggregate_type = \
+             c.aggregate_type AND s.aggregate_id = c.aggregate_id WHERE c.projection = ? AND \
+             c.version = ? LIMIT 1",
+            binds![&*key.name, key.number()],
+        )
+        .build();
+        let row = self
+            .run_own(move |session| async move { session.query_one_raw(select).await })
+            .await?;
+        Ok(row.is_some())
     }
 
     /// Notes the progress of a build, which goes on.
@@ -108,7 +140,21 @@ impl OutboxTransaction {
 }
 
 impl OutboxConnection {
-    /// Begins a build, or goes on with one: counts the stored events.
+    /// Gives stored events their places in the order of all events, where the database does not.
+    /// Before the transaction of a page: one that waited here for a second connection could have
+    /// the last one of the pool.
+    ///
+    /// # Errors
+    /// [`Error`].
+    ///
+    /// # Cancel safety
+    /// A dropped call goes on in the background.
+    #[doc(hidden)]
+    pub async fn order_events(&self) -> Result<(), Error> {
+        sequencer::run(self).await
+    }
+
+    /// Begins a build, or goes on with one: counts the stored events that it reads.
     ///
     /// # Errors
     /// [`Error`].
@@ -116,16 +162,24 @@ impl OutboxConnection {
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     #[doc(hidden)]
-    pub async fn begin_build(&self, key: &ProjectionKey) -> Result<(), Error> {
+    pub async fn begin_build(&self, key: &ProjectionKey, of: &Selection) -> Result<(), Error> {
         let backend = self.get_database_backend();
         let dialect = dialect::of(backend)?;
         let refused = |error| Error::from_statement(backend, error);
         // By itself: within an UPDATE it would wait for every writer on MySQL, and they for it.
-        let sum = dialect.sum("sequence");
-        let select = format!("SELECT COALESCE({sum}, 0) FROM {{event_stream}}");
-        let select = Sql::new(dialect, self.tables(), &select, binds![]).build();
-        let row = self.shielded().query_one_raw(select).await;
-        let total = row.map_err(refused)?;
+        let (count, binds) = match of {
+            Selection::EventType(event_type) => (
+                "SELECT COUNT(*) FROM {events} WHERE event_type = ?",
+                binds![&**event_type].into(),
+            ),
+            _ => (
+                "SELECT COALESCE({sum sequence}, 0) FROM {event_stream}",
+                Vec::new(),
+            ),
+        };
+        let count = Sql::new(dialect, self.tables(), count, binds).build();
+        let total = self.shielded().query_one_raw(count).await;
+        let total = total.map_err(refused)?;
         let total = total.map_or(Ok(0), |row| row.try_get_by_index::<i64>(0));
         let total = total.map_err(Error::Database)?;
         let update = Sql::new(

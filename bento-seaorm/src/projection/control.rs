@@ -9,9 +9,10 @@ use bento_relay::store::StoreError;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::{ProjectionKey, ProjectionRow, ProjectionState, ProjectionStatus, record};
+use super::ending::Ending;
+use super::{ProjectionKey, ProjectionRow, ProjectionState, ProjectionStatus, TARGET, record};
 use crate::dialect::{Bind, Sql, binds};
-use crate::relay_store::{OutboxStore, Recording, StoreFailure, retrying, store_error};
+use crate::relay_store::{OutboxStore, retrying, store_error};
 
 /// The projections of a database, for operators.
 ///
@@ -29,7 +30,10 @@ use crate::relay_store::{OutboxStore, Recording, StoreFailure, retrying, store_e
 /// ```
 #[derive(Clone, Debug)]
 pub struct Projections {
-    store: OutboxStore,
+    /// The store of the outbox.
+    pub(super) store: OutboxStore,
+    /// That of the inbox, whose relays bring events of other services.
+    pub(super) inbox: OutboxStore,
 }
 
 /// A command for a projection was refused. Nothing was changed.
@@ -109,9 +113,18 @@ impl fmt::Display for Stopped<'_> {
 }
 
 impl Projections {
-    /// The projections beside the outbox, or the inbox, of a store.
+    /// The projections of the database of a store: of its outbox, or of its inbox, which has the
+    /// same ones. Each command is for the events of both.
     pub fn new(store: OutboxStore) -> Self {
-        Self { store }
+        Self {
+            inbox: store.of_inbox(),
+            store: store.of_outbox(),
+        }
+    }
+
+    /// The stores whose relays bring events to projections.
+    pub(super) fn sides(&self) -> [&OutboxStore; 2] {
+        [&self.store, &self.inbox]
     }
 
     /// Returns every version, ordered by name and version. It counts held events: ask every few
@@ -125,10 +138,11 @@ impl Projections {
     pub async fn list(&self) -> Result<Vec<ProjectionState>, ProjectionError> {
         let rows = self.rows().await?;
         let mut handlers = self.store.handlers().await?;
+        handlers.append(&mut self.inbox.handlers().await?);
         let state = |(key, row): (ProjectionKey, ProjectionRow)| {
             let route = key.route();
-            let at = handlers.iter().position(|handler| *handler.name == *route);
-            state_of(key, row, at.map(|at| handlers.swap_remove(at)))
+            let of_both = handlers.iter().filter(|handler| *handler.name == *route);
+            state_of(key, row, of_both)
         };
         Ok(rows.into_iter().map(state).collect())
     }
@@ -149,8 +163,16 @@ impl Projections {
         actor: Option<&str>,
     ) -> Result<bool, ProjectionError> {
         self.row(key).await?;
-        let paused = self.store.pause_handler(&key.route(), reason, actor).await;
-        paused.map_err(|error| of_route(error, key))
+        let mut paused = Vec::new();
+        for side in self.sides() {
+            paused.push(side.pause_handler(&key.route(), reason, actor).await);
+        }
+        let is_paused = of_sides(paused, key)?;
+        if is_paused {
+            let projection = key.route();
+            tracing::info!(target: TARGET, projection, reason, actor, "a projection is paused");
+        }
+        Ok(is_paused)
     }
 
     /// Ends a [pause](Self::pause). Returns false if there is none.
@@ -162,8 +184,15 @@ impl Projections {
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     pub async fn resume(&self, key: &ProjectionKey) -> Result<bool, ProjectionError> {
         self.row(key).await?;
-        let resumed = self.store.resume_handler(&key.route()).await;
-        resumed.map_err(|error| of_route(error, key))
+        let mut resumed = Vec::new();
+        for side in self.sides() {
+            resumed.push(side.resume_handler(&key.route()).await);
+        }
+        let is_resumed = of_sides(resumed, key)?;
+        if is_resumed {
+            tracing::info!(target: TARGET, projection = key.route(), "a projection is resumed");
+        }
+        Ok(is_resumed)
     }
 
     /// Lets a version that has stopped go on at the event at which it has stopped. Events that are
@@ -178,7 +207,9 @@ impl Projections {
         if self.row(key).await?.stop.is_none() {
             return Err(ProjectionError::NotStopped { key: key.clone() });
         }
-        self.go_on(key, None).await
+        self.go_on(key, None).await?;
+        tracing::info!(target: TARGET, projection = key.route(), "a projection is retried");
+        Ok(())
     }
 
     /// Leaves out the event at which a version has stopped, and lets it go on. Who said so and why
@@ -208,7 +239,12 @@ impl Projections {
                 stopped_at: stop.event_id,
             });
         }
-        self.go_on(key, Some((event_id, reason, actor))).await
+        self.go_on(key, Some((event_id, reason, actor))).await?;
+        tracing::info!(
+            target: TARGET, projection = key.route(), event = %event_id, reason, actor,
+            "an event is skipped by a projection",
+        );
+        Ok(())
     }
 
     /// Begins the build of a version that waits for it.
@@ -232,7 +268,9 @@ impl Projections {
         let update = "UPDATE {projection} SET status = 'building' WHERE name = ? AND version = ? \
                       AND status = 'waiting'";
         self.run(&[(update, binds![&*key.name, key.number()].into())])
-            .await
+            .await?;
+        tracing::info!(target: TARGET, projection = key.route(), "a projection is to be built");
+        Ok(())
     }
 
     /// Ends a version that was replaced: relays bring it no more events, and those that are held
@@ -247,7 +285,7 @@ impl Projections {
     /// [`ProjectionError::Unknown`], [`ProjectionError::Store`].
     ///
     /// # Cancel safety
-    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    /// A dropped call has ended it or has not; calling it again does the rest.
     pub async fn retire(&self, key: &ProjectionKey) -> Result<(), ProjectionError> {
         let status = self.row(key).await?.status;
         if !matches!(
@@ -261,7 +299,9 @@ impl Projections {
                        good, remove it from the program and call `forget`",
             });
         }
-        self.end(key, false).await
+        self.end(key, Ending::Retired).await?;
+        tracing::info!(target: TARGET, projection = key.route(), "a projection is retired");
+        Ok(())
     }
 
     /// Forgets a version that no relay serves: its record, its checkpoints, and the events that are
@@ -273,57 +313,18 @@ impl Projections {
     /// [`ProjectionError::Store`].
     ///
     /// # Cancel safety
-    /// A dropped call has happened as a whole or not at all.
+    /// A dropped call leaves a version that is stopped or whole; calling it again does the rest.
     pub async fn forget(&self, key: &ProjectionKey) -> Result<(), ProjectionError> {
         let status = self.row(key).await?.status;
-        let handlers = self.store.handlers().await?;
-        let is_served =
-            |handler: &HandlerState| *handler.name == *key.route() && !handler.served_by.is_empty();
-        if handlers.iter().any(is_served) {
+        if !self.end(key, Ending::Forgotten).await? {
             return Err(ProjectionError::Status {
                 key: key.clone(),
                 status,
                 rule: "a relay serves it; deploy the program without it first",
             });
         }
-        self.end(key, true).await
-    }
-
-    /// Ends the route of a version, and forgets the version if it is for good.
-    async fn end(&self, key: &ProjectionKey, for_good: bool) -> Result<(), ProjectionError> {
-        let backend = self.store.db().get_database_backend();
-        let ended = retrying(backend, || self.end_once(key, for_good));
-        Ok(ended.await?)
-    }
-
-    async fn end_once(&self, key: &ProjectionKey, for_good: bool) -> Result<(), StoreFailure> {
-        let recording = Recording::begin(&self.store).await?;
-        let route = key.route();
-        let of_route = [
-            "DELETE FROM {handler} WHERE name = ?",
-            "DELETE FROM {held} WHERE route = ?",
-        ];
-        for delete in of_route {
-            let delete = recording.sql(delete, binds![&*route]).build();
-            recording.tx.execute_raw(delete).await?;
-        }
-        let of_version: &[&str] = match for_good {
-            true => &[
-                "DELETE FROM {projection_effect} WHERE projection = ? AND version = ?",
-                "DELETE FROM {projection_checkpoint} WHERE projection = ? AND version = ?",
-                "DELETE FROM {projection} WHERE name = ? AND version = ?",
-            ],
-            false => &[
-                "UPDATE {projection} SET status = 'retired' WHERE name = ? AND version = ? AND \
-                 status = 'replaced'",
-            ],
-        };
-        for statement in of_version {
-            let binds = binds![&*key.name, key.number()];
-            let statement = recording.sql(statement, binds).build();
-            recording.tx.execute_raw(statement).await?;
-        }
-        recording.commit().await
+        tracing::info!(target: TARGET, projection = key.route(), "a projection is forgotten");
+        Ok(())
     }
 
     async fn go_on(
@@ -360,7 +361,9 @@ impl Projections {
         statements.push((&*end, of_key));
         self.run(&statements).await?;
         let held = HeldFilter::default().route(key.route());
-        self.store.retry_now(&held).await?;
+        for side in self.sides() {
+            side.retry_now(&held).await?;
+        }
         Ok(())
     }
 
@@ -395,10 +398,11 @@ impl Projections {
     }
 }
 
-fn state_of(
+/// The state of a version, with what the relays of both sides say of it.
+fn state_of<'a>(
     key: ProjectionKey,
     row: ProjectionRow,
-    handler: Option<HandlerState>,
+    handlers: impl Iterator<Item = &'a HandlerState>,
 ) -> ProjectionState {
     let mut state = ProjectionState {
         key,
@@ -411,21 +415,31 @@ fn state_of(
         held: 0,
         served_by: Vec::new(),
     };
-    if let Some(handler) = handler {
-        state.pause = handler.pause;
-        state.held = handler.waiting.held;
-        state.served_by = handler.served_by;
+    for handler in handlers {
+        state.pause = state.pause.or_else(|| handler.pause.clone());
+        state.held += handler.waiting.held;
+        state.served_by.extend(&handler.served_by);
     }
+    state.served_by.sort();
     state
 }
 
-/// The error of a command for the route of a version.
-fn of_route(error: StoreError, key: &ProjectionKey) -> ProjectionError {
-    match error {
-        StoreError::UnknownHandler { .. } => ProjectionError::Unknown {
-            key: key.clone(),
-            known: Vec::new(),
-        },
-        error => error.into(),
+/// The answers of both sides to a command for the route of a version, as one: a side may not have
+/// recorded it.
+fn of_sides(
+    answers: Vec<Result<bool, StoreError>>,
+    key: &ProjectionKey,
+) -> Result<bool, ProjectionError> {
+    let mut changed = None;
+    for answer in answers {
+        match answer {
+            Ok(has) => changed = Some(has || changed.unwrap_or_default()),
+            Err(StoreError::UnknownHandler { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    changed.ok_or_else(|| ProjectionError::Unknown {
+        key: key.clone(),
+        known: Vec::new(),
+    })
 }

@@ -1,5 +1,7 @@
 //! The row of a version.
 
+use std::time::Duration;
+
 use bento_core::EventId;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
@@ -30,6 +32,8 @@ pub struct ProjectionRow {
     pub stop: Option<ProjectionStop>,
     /// True if an operator has said that events are left out.
     pub skips: bool,
+    /// True while events that it raised before it was live are still on their way to the outbox.
+    pub releases: bool,
     /// The progress of the build.
     pub build: BuildProgress,
     /// The time at which it was recorded.
@@ -38,10 +42,17 @@ pub struct ProjectionRow {
     pub live_at: Option<DateTime<Utc>>,
 }
 
+impl ProjectionRow {
+    /// True if what it raises is held: the outbox gets it behind what was raised before.
+    pub fn holds_effects(&self) -> bool {
+        self.status.is_before_live() || self.releases
+    }
+}
+
 /// The columns that [`row_at`] reads, behind the name and the version.
 const COLUMNS: &str = "status, place, builder, COALESCE({micros_until builder_expires_at}, 0), \
     failures, failed_event, reason, {read_time stopped_at}, skips, built, total, build_seconds, \
-    {read_time created_at}, {read_time live_at}";
+    {read_time created_at}, {read_time live_at}, releases";
 
 /// Reads [`COLUMNS`].
 fn row_at(row: &QueryResult, first: usize) -> Result<ProjectionRow, DbErr> {
@@ -74,10 +85,11 @@ fn row_at(row: &QueryResult, first: usize) -> Result<ProjectionRow, DbErr> {
         build: BuildProgress {
             read: number(first + 9)?,
             total: number(first + 10)?,
-            worked: std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+            worked: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
         },
         created_at: row.try_get_by_index(first + 12)?,
         live_at: row.try_get_by_index(first + 13)?,
+        releases: row.try_get_by_index(first + 14)?,
     })
 }
 
@@ -134,6 +146,42 @@ impl OutboxTransaction {
         let select = select(dialect, self.tables(), key, "{lock_rows}").build();
         let row = self
             .run_own(move |session| async move { session.query_one_raw(select).await })
+            .await?;
+        let row = row.map(|row| row_at(&row, 0)).transpose();
+        row.map_err(Error::Database)
+    }
+}
+
+impl OutboxTransaction {
+    /// Locks the row of a version as [`lock_projection`](Self::lock_projection) does, and waits for
+    /// it no longer than this, where the database can limit that: a wait that the caller has given
+    /// up would keep its connection.
+    ///
+    /// # Errors
+    /// [`Error`]; another transaction is in the way.
+    ///
+    /// # Cancel safety
+    /// The statement is finished in the background.
+    #[doc(hidden)]
+    pub async fn lock_projection_within(
+        &self,
+        key: &ProjectionKey,
+        wait: Duration,
+    ) -> Result<Option<ProjectionRow>, Error> {
+        let dialect = dialect::of(self.get_database_backend())?;
+        let limit = dialect.lock_within(wait);
+        let select = select(dialect, self.tables(), key, &limit.end).build();
+        let row = self
+            .run_own(move |session| async move {
+                if let Some(before) = limit.before {
+                    session.execute_unprepared(&before).await?;
+                }
+                let row = session.query_one_raw(select).await?;
+                if let Some(behind) = limit.behind {
+                    session.execute_unprepared(behind).await?;
+                }
+                Ok(row)
+            })
             .await?;
         let row = row.map(|row| row_at(&row, 0)).transpose();
         row.map_err(Error::Database)

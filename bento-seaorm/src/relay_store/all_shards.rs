@@ -10,7 +10,7 @@ use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 /// Locks every lease, until the transaction ends.
-pub(super) async fn lock(
+pub(crate) async fn lock(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
@@ -22,7 +22,7 @@ pub(super) async fn lock(
 }
 
 /// Raises every revision.
-pub(super) async fn tell(
+pub(crate) async fn tell(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,

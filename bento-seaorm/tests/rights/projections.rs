@@ -66,6 +66,7 @@ pub(crate) async fn project(outbox: &Outbox, db: DatabaseConnection, views: &[&s
     let reason = "a bad event";
     let stopped = db.note_projection_failure(&keys[1], Some(EventId::new()), reason, true);
     assert!(stopped.await.unwrap());
+    assert!(projections.retire_unserved(&keys[0]).await.unwrap());
     projections.retire(&keys[0]).await.unwrap();
     projections.forget(&keys[0]).await.unwrap();
 }
@@ -74,13 +75,16 @@ pub(crate) async fn project(outbox: &Outbox, db: DatabaseConnection, views: &[&s
 async fn build(db: &OutboxConnection, key: &ProjectionKey, views: &[&str]) -> Swapped {
     let recorded = db.record_projection(key, ProjectionStatus::Building).await;
     recorded.unwrap();
-    db.begin_build(key).await.unwrap();
+    db.begin_build(key, &Selection::All).await.unwrap();
+    db.order_events().await.unwrap();
     assert_eq!(db.projection_route(key).await.unwrap(), Some(false));
     let missing = db.missing_projection_table(key, views).await.unwrap();
     assert_eq!(missing, None);
     let tx = db.begin().await.unwrap();
-    assert!(tx.lock_projection(key).await.unwrap().is_some());
-    let page = tx.build_page(db, &Selection::All, &Cursor::START, 100);
+    let wait = Duration::from_secs(1);
+    let row = tx.lock_projection_within(key, wait).await;
+    assert!(row.unwrap().is_some());
+    let page = tx.build_page(&Selection::All, &Cursor::START, 100);
     let page = page.await.unwrap();
     let ids: Vec<_> = page
         .events
@@ -125,6 +129,7 @@ async fn build(db: &OutboxConnection, key: &ProjectionKey, views: &[&str]) -> Sw
     };
     tx.note_built(key, &built).await.unwrap();
     tx.forget_failures(key).await.unwrap();
+    assert!(tx.has_stored(key).await.unwrap());
     assert!(tx.is_routed(key).await.unwrap());
     let swapped = tx.swap_projection(key, views).await.unwrap();
     tx.commit().await.unwrap();

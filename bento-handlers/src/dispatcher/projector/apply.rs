@@ -92,7 +92,7 @@ impl Dispatcher {
             skipped,
         } = new;
         let count = contexts.len();
-        let is_building = row.status.is_before_live();
+        let is_building = row.holds_effects();
         let tx = match contexts.is_empty() {
             true => tx,
             false => {

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use bento_core::EventId;
+use bento_core::{EventId, Registry};
 use bento_relay::event_store::{Cursor, EventStoreError, Page};
 use bento_seaorm::{
-    BuildProgress, Built, Error, OutboxStore, OutboxTransaction, ProjectionKey, ProjectionRow,
-    ProjectionStatus, Projections, Swapped,
+    BuildProgress, Built, Error, OutboxTransaction, ProjectionKey, ProjectionRow, ProjectionStatus,
+    Swapped,
 };
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,10 +20,11 @@ use uuid::Uuid;
 
 use super::apply::{Applied, Event, Gaps, from_store};
 use super::live::is_of_one_event;
+use super::retiring::Retiring;
 use super::{Projected, own};
 use crate::dispatcher::batch::in_time;
 use crate::dispatcher::{Dispatcher, Shared, undone};
-use crate::error::HandleError;
+use crate::error::{Class, HandleError};
 use crate::telemetry::{self, TARGET_PROJECT};
 
 /// The time between two looks at a version that has nothing to build.
@@ -31,6 +32,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The time between two looks for versions that no relay serves any more.
 const RETIRE: Duration = Duration::from_secs(10);
+
+/// The pages after one that failed before a page is larger again.
+const STEADY: u32 = 8;
 
 /// The time between two words about the progress of a build.
 const TELL: Duration = Duration::from_secs(10);
@@ -72,12 +76,15 @@ impl Builds {
             let building = Building {
                 projected: Arc::clone(projected),
                 shared: Arc::downgrade(shared),
-                limit: projected.settings.page,
+                limit: projected.settings.largest_page(),
+                steady: 0,
                 wait: LOOK,
                 is_checked: false,
                 is_shown: false,
                 is_counted: false,
                 told: Instant::now(),
+                told_of: None,
+                retiring: Retiring::default(),
             };
             let stop = self.stop.clone();
             tokio::spawn(async move { stop.run_until_cancelled(building.run()).await });
@@ -91,6 +98,8 @@ struct Building {
     shared: Weak<Shared>,
     /// The events of the next page: fewer, once one of them has failed.
     limit: usize,
+    /// The pages that have to succeed before there are more again.
+    steady: u32,
     wait: Duration,
     is_checked: bool,
     /// True once the views show the version, which they do by a statement of their own on MySQL.
@@ -98,6 +107,18 @@ struct Building {
     is_counted: bool,
     /// The time at which the log was last told of the progress.
     told: Instant,
+    /// The reason to wait of which the log was told last.
+    told_of: Option<Waits>,
+    retiring: Retiring,
+}
+
+/// The reason of a build to wait for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// Everything is read, and no relay of the outbox brings what is stored from now on.
+    Route,
+    /// The next event is of a newer version than this release knows.
+    Release(Option<EventId>),
 }
 
 /// The end of a page that has not failed.
@@ -108,6 +129,8 @@ enum Step {
     Swapped(Swapped),
     /// There is nothing to do now.
     Rest,
+    /// Everything is read, and a relay of the outbox has to record the version.
+    Unrouted,
 }
 
 /// The step of a build after a page.
@@ -161,8 +184,8 @@ impl Building {
         };
         telemetry::set_stopped(key, row.stop.is_some());
         if !self.is_checked {
-            self.is_checked = true;
             self.check(dispatcher, &row).await?;
+            self.is_checked = true;
             return Ok(Duration::ZERO);
         }
         let is_live = row.status == ProjectionStatus::Live;
@@ -171,16 +194,26 @@ impl Building {
             db.show_projection(key, projected.descriptor.views).await?;
         }
         self.is_shown = is_live;
+        if row.releases && !row.status.is_before_live() {
+            let released = db.release_projection(key).await?;
+            tracing::debug!(
+                target: TARGET_PROJECT, projection = key.route(), released,
+                "events that a build has raised are in the outbox",
+            );
+            return Ok(Duration::ZERO);
+        }
         let waits = row.stop.is_some() || is_paused;
         match row.status {
-            ProjectionStatus::Retired => {
-                db.begin_build(key).await?;
+            ProjectionStatus::Retired if row.stop.is_none() => {
+                db.begin_build(key, &projected.selection()).await?;
                 Ok(Duration::ZERO)
             }
+            // It is left to the process that builds it, as long as that lives.
+            ProjectionStatus::Building if !dispatcher.may_build(&row) => Ok(LOOK),
             ProjectionStatus::Building if !waits => {
                 if !self.is_counted {
+                    db.begin_build(key, &projected.selection()).await?;
                     self.is_counted = true;
-                    db.begin_build(key).await?;
                 }
                 self.tell(&row.build);
                 // Between two looks at what an operator may have changed.
@@ -196,7 +229,7 @@ impl Building {
                 }
             }
             ProjectionStatus::Live if !waits => {
-                self.retire_others(dispatcher).await?;
+                self.retiring.look(dispatcher, key).await?;
                 Ok(RETIRE)
             }
             _ => Ok(LOOK),
@@ -217,6 +250,26 @@ impl Building {
         );
     }
 
+    /// Tells the log once for what a build waits.
+    fn tell_of(&mut self, waits: Waits) {
+        if self.told_of.replace(waits) == Some(waits) {
+            return;
+        }
+        let projection = self.projected.key.route();
+        match waits {
+            Waits::Route => tracing::warn!(
+                target: TARGET_PROJECT, projection,
+                "a build has read every stored event, and waits for a relay of the outbox that has \
+                 the projection: start one, or its next events would be missed",
+            ),
+            Waits::Release(event) => tracing::warn!(
+                target: TARGET_PROJECT, projection, event = event.map(tracing::field::display),
+                "a build waits at an event of a newer version than this release knows: deploy a \
+                 release that knows it",
+            ),
+        }
+    }
+
     /// Builds a page, and notes a failure of it. Returns what comes next, and the time from the
     /// beginning of the page to it.
     async fn build(&mut self, dispatcher: &Dispatcher) -> Result<(Next, Duration), HandleError> {
@@ -227,7 +280,11 @@ impl Building {
         let limit = dispatcher.shared.limits.of_page(&dispatcher.shared.db);
         match in_time(Some(limit), built).await {
             Ok(Step::More { read }) => {
-                self.limit = (self.limit * 2).min(projected.settings.page);
+                self.told_of = None;
+                match self.steady {
+                    0 => self.limit = (self.limit * 2).min(projected.settings.largest_page()),
+                    _ => self.steady -= 1,
+                }
                 Ok((Next::Page, projected.settings.time_for(read)))
             }
             Ok(Step::Swapped(swapped)) => {
@@ -236,13 +293,22 @@ impl Building {
                 Ok((Next::Look, Duration::ZERO))
             }
             Ok(Step::Rest) => Ok((Next::Look, LOOK)),
+            Ok(Step::Unrouted) => {
+                self.tell_of(Waits::Route);
+                Ok((Next::Look, LOOK))
+            }
             Err(error) if self.limit > 1 && is_of_one_event(&error) => {
-                self.limit = (self.limit / 2).max(1);
+                // One that is too large for its time would be again.
+                (self.limit, self.steady) = ((self.limit / 2).max(1), STEADY);
                 tracing::debug!(
                     target: TARGET_PROJECT, projection = key.route(), error = error.chain(),
                     "a page failed, the next one is smaller",
                 );
                 Ok((Next::Page, Duration::ZERO))
+            }
+            Err(error) if error.class == Class::Newer => {
+                self.tell_of(Waits::Release(first));
+                Ok((Next::Look, LOOK))
             }
             Err(error) if is_of_one_event(&error) => {
                 dispatcher.note_failure(&projected, first, &error).await;
@@ -274,34 +340,6 @@ impl Building {
         }
         Ok(())
     }
-
-    /// Retires the lower versions that no relay serves any more.
-    async fn retire_others(&self, dispatcher: &Dispatcher) -> Result<(), HandleError> {
-        let (db, key) = (&dispatcher.shared.db, &self.projected.key);
-        let rows = db.projections().await?;
-        let is_replaced = |other: &ProjectionKey, status| {
-            other.name == key.name && status == ProjectionStatus::Replaced
-        };
-        if !rows
-            .iter()
-            .any(|(other, row)| is_replaced(other, row.status))
-        {
-            return Ok(());
-        }
-        let store = OutboxStore::new(db.inner().clone());
-        let projections = Projections::new(store.with_table_prefix(db.table_prefix().clone()));
-        for state in projections.list().await? {
-            if is_replaced(&state.key, state.status) && state.served_by.is_empty() {
-                projections.retire(&state.key).await?;
-                tracing::info!(
-                    target: TARGET_PROJECT, projection = state.key.route(),
-                    "a version is retired: a higher one is live, and no relay serves it; its \
-                     tables are as they were",
-                );
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Dispatcher {
@@ -314,18 +352,19 @@ impl Dispatcher {
         first: &mut Option<EventId>,
     ) -> Result<Step, HandleError> {
         let (began, key) = (Instant::now(), &projected.key);
-        let builder = self.shared.builds.builder;
+        // Not in the transaction: the pool may have no second connection.
+        self.shared.db.order_events().await.map_err(own)?;
         let tx = self.begin(None).await?;
-        let row = self.in_turn(tx.lock_projection(key)).await?;
-        let is_mine = |row: &ProjectionRow| row.builder.is_none_or(|other| other == builder);
+        let row = match self.lock_turn(&tx, key).await {
+            // Whoever has it builds it, or projects what a relay has brought.
+            Err(error) if error.class == Class::NotTried => return Ok(Step::Rest),
+            row => row?,
+        };
+        let is_due = |row: &ProjectionRow| {
+            row.status == ProjectionStatus::Building && row.stop.is_none() && self.may_build(row)
+        };
         let row = match row {
-            Some(row)
-                if row.status == ProjectionStatus::Building
-                    && row.stop.is_none()
-                    && is_mine(&row) =>
-            {
-                row
-            }
+            Some(row) if is_due(&row) => row,
             _ => {
                 tx.rollback().await?;
                 return Ok(Step::Rest);
@@ -349,36 +388,48 @@ impl Dispatcher {
             place: page.next,
             read,
             worked: began.elapsed(),
-            builder,
+            builder: self.shared.builds.builder,
             lease: LEASE,
         };
-        // A build ends only where a relay brings what is stored from now on, or nothing is stored.
         let ended = async {
             tx.note_built(key, &built).await?;
-            let has_events = row.build.read + read > 0;
-            let is_at_the_end = page.is_last && (!has_events || tx.is_routed(key).await?);
-            match is_at_the_end {
-                true => tx
-                    .swap_projection(key, projected.descriptor.views)
-                    .await
-                    .map(Some),
-                false => Ok(None),
+            if !page.is_last {
+                return Ok(None);
             }
+            // A build ends only where a relay brings what is stored from now on.
+            if !tx.is_routed(key).await? && (takes_stored(projected) || tx.has_stored(key).await?) {
+                return Ok(Some(Step::Unrouted));
+            }
+            let swapped = tx.swap_projection(key, projected.descriptor.views).await?;
+            Ok(Some(Step::Swapped(swapped)))
         };
         let ended: Result<_, Error> = ended.await;
-        let swapped = match ended {
-            Ok(swapped) => swapped,
+        let ended = match ended {
+            Ok(ended) => ended,
             Err(error) => return Err(undone(tx, own(error)).await),
         };
         tx.commit().await.map_err(own)?;
         telemetry::count_built(key, read);
         let total = row.build.total.max(row.build.read + read);
         telemetry::set_build_left(key, total - (row.build.read + read));
-        Ok(match swapped {
-            Some(swapped) => Step::Swapped(swapped),
-            None if page.is_last => Step::Rest,
-            None => Step::More { read },
-        })
+        Ok(ended.unwrap_or(Step::More { read }))
+    }
+
+    /// Locks the row of a version, and waits for whoever has it as long as a turn takes.
+    pub(super) async fn lock_turn(
+        &self,
+        tx: &OutboxTransaction,
+        key: &ProjectionKey,
+    ) -> Result<Option<ProjectionRow>, HandleError> {
+        // The server gives up first: a wait that is given up here alone would keep its connection.
+        let wait = self.shared.limits.turn() * 9 / 10;
+        self.in_turn(tx.lock_projection_within(key, wait)).await
+    }
+
+    /// True if no other process builds a version.
+    fn may_build(&self, row: &ProjectionRow) -> bool {
+        let own = self.shared.builds.builder;
+        row.builder.is_none_or(|builder| builder == own)
     }
 
     /// Projects the events of a page. `None` if another process has projected them meanwhile, which
@@ -408,14 +459,22 @@ impl Dispatcher {
     ) -> Result<Page, HandleError> {
         let place = row.place.as_deref().map_or(Ok(Cursor::START), str::parse);
         let place = place.map_err(|error| HandleError::permanent("").because(error))?;
-        let page = tx
-            .build_page(&self.shared.db, &projected.selection(), &place, limit)
-            .await;
+        let page = tx.build_page(&projected.selection(), &place, limit).await;
         page.map_err(|error| match error {
             EventStoreError::Cursor { .. } => HandleError::permanent("").because(error),
             error => HandleError::from(error).not_tried(),
         })
     }
+}
+
+/// True if a projection takes events of an aggregate of this program whose events are stored.
+fn takes_stored(projected: &Projected) -> bool {
+    let aggregates = Registry::global().aggregates();
+    let mut stored = aggregates.filter(|aggregate| aggregate.is_event_sourced);
+    stored.any(|aggregate| {
+        let mut events = aggregate.events.iter();
+        events.any(|event| projected.takes(event.schema))
+    })
 }
 
 fn tell(projected: &Projected, swapped: Swapped) {

@@ -79,7 +79,7 @@ impl Dispatcher {
     ) -> Result<Part, HandleError> {
         let key = &projected.key;
         let tx = self.begin(None).await?;
-        let row = self.in_turn(tx.lock_projection(key)).await?;
+        let row = self.lock_turn(&tx, key).await?;
         let Some(row) = row else {
             tx.rollback().await?;
             let db = &self.shared.db;

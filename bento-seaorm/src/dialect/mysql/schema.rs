@@ -355,6 +355,7 @@ pub(super) fn create_projections(tables: &Tables) -> Vec<String> {
     reason LONGTEXT NULL,
     stopped_at DATETIME(6) NULL,
     skips BOOLEAN NOT NULL DEFAULT FALSE,
+    releases BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (name, version)
 ) {TABLE_OPTIONS}"
         ),

@@ -399,6 +399,7 @@ pub(super) fn create_projections(tables: &Tables) -> Vec<String> {
     reason text,
     stopped_at timestamptz,
     skips boolean NOT NULL DEFAULT FALSE,
+    releases boolean NOT NULL DEFAULT FALSE,
     {} (name, version)
 ) WITH (fillfactor = 50)",
             primary_key(projection)

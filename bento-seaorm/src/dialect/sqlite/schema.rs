@@ -312,6 +312,7 @@ pub(super) fn create_projections(tables: &Tables) -> Vec<String> {
     reason TEXT,
     stopped_at TEXT,
     skips BOOLEAN NOT NULL DEFAULT FALSE,
+    releases BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (name, version)
 )"
         ),
