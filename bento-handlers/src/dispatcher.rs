@@ -410,8 +410,8 @@ fn context(delivery: &Delivery) -> EventContext {
     EventContext::new(Arc::clone(&delivery.envelope), delivery.attempts)
 }
 
-/// Rolls back after an error of the handler. One that may not repeat does not count as an attempt if
-/// another transaction was in the way; what else the handler says stands.
+/// Rolls back after an error of the handler. One that may not repeat does not count as an attempt
+/// if another transaction was in the way; what else the handler says stands.
 async fn undone(tx: OutboxTransaction, error: HandleError) -> HandleError {
     let was_contended = tx.was_contended();
     // The session is closed if it cannot roll back.

@@ -419,8 +419,8 @@ impl OutboxConnection {
         let delete = dialect.delete_some("{handled_event}", "handler, event_id", &old);
         let binds = binds![before(age), i64::from(rows)];
         let delete = Sql::new(dialect, self.tables(), &delete, binds).build();
-        // Above READ COMMITTED MySQL locks the gaps that the subqueries find empty: nothing could be
-        // written to the outbox and the inbox meanwhile.
+        // Above READ COMMITTED MySQL locks the gaps that the subqueries find empty: nothing could
+        // be written to the outbox and the inbox meanwhile.
         let (db, options) = (self.inner().clone(), dialect.relay_transaction());
         let deleted = session::to_the_end(async move {
             let tx = session::begin(&db, options, None).await?;

@@ -43,13 +43,13 @@ use crate::message::Reading;
 ///
 /// * **Order**: messages come in the order of the stream. What was not acknowledged comes again
 ///   before what follows it.
-/// * **Place**: the cursor that is stored with the events is the sequence in the stream and the time
-///   at which the stream stored it, and it counts, not what the consumer remembers. After a crash
-///   between the commit and the acknowledgement nothing comes twice; after the restore of a backup
-///   the messages that the database lacks come again, as long as the stream keeps them. A stream
-///   that was deleted and made anew, which its time of creation tells, is read from its beginning.
-///   One that lost its last messages, after a power failure or by the restore of its backup, gives
-///   their numbers out again: the source goes on with what was stored since.
+/// * **Place**: the cursor that is stored with the events is the sequence in the stream and the
+///   time at which the stream stored it, and it counts, not what the consumer remembers. After a
+///   crash between the commit and the acknowledgement nothing comes twice; after the restore of a
+///   backup the messages that the database lacks come again, as long as the stream keeps them. A
+///   stream that was deleted and made anew, which its time of creation tells, is read from its
+///   beginning. One that lost its last messages, after a power failure or by the restore of its
+///   backup, gives their numbers out again: the source goes on with what was stored since.
 /// * **Retention**: the stream needs the retention `limits`. `workqueue` and `interest` delete what
 ///   is acknowledged, or what no consumer waits for, and so cannot go back to a cursor; they are
 ///   refused. What the limits of the stream delete before it is read is lost; that is logged.

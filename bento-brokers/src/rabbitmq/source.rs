@@ -68,7 +68,12 @@
 //! properties that a message of Bento does not use as headers: `amqp-exchange`, `amqp-type`,
 //! `amqp-correlation-id`, `amqp-reply-to`, `amqp-app-id`, `amqp-user-id`, `amqp-timestamp` (seconds
 //! since 1970), `amqp-expiration`, `amqp-priority` and `amqp-content-encoding`. A number is shown
-//! in decimal, a list or a table as JSON. A header cannot be there twice: AMQP has a table.
+//! in decimal, a list or a table as JSON of 32 levels. A header cannot be there twice: AMQP has a
+//! table.
+//!
+//! **Who may publish is trusted not to nest**: the client reads a list in a list, or a table in a
+//! table, by recursion without a limit. A header of a thousand levels overflows the stack of the
+//! process that reads it, and again of the next one. Remove such a message from the queue.
 //!
 //! # Memory
 //!

@@ -147,7 +147,7 @@ impl Dispatcher {
                 .map(|&place| context(&batch[place]))
                 .collect();
             let Some(event) = contexts.first().map(EventContext::event_id) else {
-                // The session is closed if it cannot roll back; the events are handled nevertheless.
+                // The session is closed if it cannot roll back; the events are handled.
                 let _ = tx.rollback().await;
                 telemetry::count(handler.name, "repeated", part.len());
                 return Ok(());

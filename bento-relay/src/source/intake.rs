@@ -45,7 +45,8 @@ pub struct Taken {
     pub refused: usize,
 }
 
-/// The messages are not stored. The sender keeps them and sends them again, unless they are refused.
+/// The messages are not stored. The sender keeps them and sends them again, unless they are
+/// refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntakeError {
