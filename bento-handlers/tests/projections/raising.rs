@@ -1,4 +1,4 @@
-//! What a version raises while it is built.
+//! Events that a version raises while it is built.
 
 use std::time::Duration;
 

@@ -32,7 +32,7 @@ use crate::relay_store::{OutboxStore, retrying, store_error};
 pub struct Projections {
     /// The store of the outbox.
     pub(super) store: OutboxStore,
-    /// That of the inbox, whose relays bring events of other services.
+    /// The store of the inbox, whose relays bring events of other services.
     pub(super) inbox: OutboxStore,
 }
 

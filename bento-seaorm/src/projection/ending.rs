@@ -123,7 +123,7 @@ impl Projections {
                 tell_shards(&tx, dialect, tables).await?;
             }
         }
-        // What is to be forgotten does nothing from now on, and is there until the last row is gone.
+        // A version that is forgotten does nothing any more, and is there until all else is gone.
         let (end, binds) = match ending {
             Ending::Forgotten => {
                 let mut binds = Vec::from(binds![FORGETTING]);
