@@ -211,6 +211,18 @@ pub(crate) trait Dialect: Backend {
         vec![drop, format!("CREATE VIEW {view} AS SELECT * FROM {table}")]
     }
 
+    /// The statement that limits the wait for a view to a second: whoever comes to read it waits as
+    /// long. `None` where no reader is waited for.
+    fn before_view(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The statement that ends the limit of [`before_view`](Self::before_view), where the end of
+    /// the transaction does not.
+    fn after_view(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The query for the checkpoints of aggregates of one type: their keys and numbers.
     fn read_checkpoints(&self, of: Checkpoints<'_>) -> Statement;
 

@@ -239,6 +239,18 @@ pub enum Error {
         /// The recorded values.
         recorded: String,
     },
+    /// A view of a projection is read by a transaction that does not end, and shows what it has
+    /// shown before.
+    #[error(
+        "the view `{view}` could not be replaced within a second, because a transaction that reads \
+         it has not ended: end that transaction, or wait for it; it is tried again"
+    )]
+    ViewInUse {
+        /// The view.
+        view: String,
+        /// The message of the driver.
+        source: DbErr,
+    },
     /// Text was given to a transaction that would end it, or move it, behind its back.
     #[error(
         "`{statement}` cannot be sent as text through a transaction that collects events; {instead}"
@@ -349,7 +361,8 @@ impl Error {
             | Self::NoSchema { source, .. }
             | Self::Aborted { source }
             | Self::ConnectionLost { source }
-            | Self::CommitUnclear { source } => Some(source),
+            | Self::CommitUnclear { source }
+            | Self::ViewInUse { source, .. } => Some(source),
             Self::AlreadyStored { source, .. }
             | Self::Conflict {
                 source: Some(source),

@@ -1,6 +1,10 @@
 //! A version is built from the stored events, beside the one that is live.
 
+use std::time::Duration;
+
 use bento_seaorm::ProjectionStatus;
+use sea_orm::{ConnectionTrait as _, DbBackend, TransactionTrait as _};
+use tokio::time::{sleep, timeout};
 
 use crate::scene::{LARGE, Scene, v1, v2};
 use crate::support::{TestDatabase, on_every_back_end};
@@ -11,6 +15,7 @@ on_every_back_end!(
     what_a_build_raises_comes_with_the_swap,
     a_version_that_waits_is_built_when_it_is_told_to,
     a_lower_version_is_caught_up_and_not_shown,
+    a_reader_that_stays_delays_the_swap_alone,
 );
 
 /// A store with events that no relay has in its outbox any more.
@@ -20,7 +25,6 @@ async fn with_history(scene: &Scene<'_>) {
             scene.credit(id, [round, 3]).await;
         }
     }
-    use sea_orm::ConnectionTrait;
     let delete = "DELETE FROM bento_outbox";
     scene.database.db.execute_unprepared(delete).await.unwrap();
 }
@@ -80,7 +84,6 @@ async fn what_a_build_raises_comes_with_the_swap(database: &TestDatabase) {
     let scene = Scene::on(database).await;
     with_history(&scene).await;
     scene.credit("A", [LARGE, LARGE + 1, LARGE + 2]).await;
-    use sea_orm::ConnectionTrait;
     let delete = "DELETE FROM bento_outbox";
     database.db.execute_unprepared(delete).await.unwrap();
     // The build stops behind what it has raised.
@@ -147,4 +150,50 @@ async fn a_lower_version_is_caught_up_and_not_shown(database: &TestDatabase) {
     );
     old.stop().await.unwrap();
     new.stop().await.unwrap();
+}
+
+/// The longest time for which a reader of a view may wait.
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn a_reader_that_stays_delays_the_swap_alone(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    with_history(&scene).await;
+    let old = scene.relay(scene.first()).await;
+    scene.until_live(&v1()).await;
+    let read = "SELECT count(*) FROM balance";
+    let reader = database.db.begin().await.unwrap();
+    reader.execute_unprepared(read).await.unwrap();
+    let new = scene.relay(scene.both()).await;
+    let waiting = match database.backend() {
+        DbBackend::Postgres => {
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
+             wait_event_type = 'Lock' AND query LIKE 'DROP VIEW%'"
+        }
+        DbBackend::MySql => {
+            "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() AND state \
+             = 'Waiting for table metadata lock'"
+        }
+        _ => "SELECT 1",
+    };
+    let look = async {
+        while database.number(waiting).await == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LIMIT, look).await.expect("the swap waits");
+    // More than once: each attempt to swap lets the others go.
+    for round in 0..3 {
+        let reading = timeout(LIMIT, database.number(read)).await;
+        assert_eq!(reading.expect("other readers go on"), 4);
+        scene.credit("A", [round]).await;
+        let equal = timeout(LIMIT, scene.until_equal("balance_v1")).await;
+        equal.expect("the live version goes on");
+    }
+    reader.rollback().await.unwrap();
+    scene.until_live(&v2()).await;
+    scene.until_equal("balance").await;
+    let state = scene.until(&v2(), |_| true).await;
+    assert_eq!((state.stop, state.status), (None, ProjectionStatus::Live));
+    new.stop().await.unwrap();
+    old.stop().await.unwrap();
 }

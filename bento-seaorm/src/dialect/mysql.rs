@@ -136,6 +136,17 @@ impl Dialect for MySql {
         )]
     }
 
+    fn before_view(&self) -> Option<&'static str> {
+        Some(
+            "SET @bento_lock_wait_timeout = @@SESSION.lock_wait_timeout, SESSION lock_wait_timeout \
+             = 1",
+        )
+    }
+
+    fn after_view(&self) -> Option<&'static str> {
+        Some("SET SESSION lock_wait_timeout = @bento_lock_wait_timeout")
+    }
+
     fn read_checkpoints(&self, of: Checkpoints<'_>) -> Statement {
         projecting::read_list(&MySql, of)
     }

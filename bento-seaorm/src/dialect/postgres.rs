@@ -116,6 +116,10 @@ impl Dialect for Postgres {
         true
     }
 
+    fn before_view(&self) -> Option<&'static str> {
+        Some("SET LOCAL lock_timeout = '1s'")
+    }
+
     fn read_checkpoints(&self, of: Checkpoints<'_>) -> Statement {
         projection::read_checkpoints(of)
     }

@@ -1,12 +1,13 @@
 //! The swap: a version whose build has read everything becomes the live one.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionOptions};
 
 use super::{ProjectionKey, ProjectionStatus};
 use crate::backend;
 use crate::connection::OutboxConnection;
 use crate::dialect::{self, Bind, Dialect, Sql, binds};
 use crate::error::Error;
+use crate::session::{Session, begin, to_the_end};
 use crate::transaction::OutboxTransaction;
 
 /// The end of a build.
@@ -64,20 +65,38 @@ impl OutboxTransaction {
         self.set_status(dialect, &update, key_of).await?;
         let released = self.release_effects(key).await?;
         if is_live && !ddl_commits(dialect) {
-            let statements = show(dialect, key, views);
-            self.run_own(move |session| async move {
-                for statement in statements {
-                    session.execute_unprepared(&statement).await?;
-                }
-                Ok(())
-            })
-            .await?;
+            self.show(dialect, key, views).await?;
         }
         Ok(Swapped {
             status,
             before: before.filter(|&before| before != key.version),
             released,
         })
+    }
+
+    /// Shows the tables of a version in its views. Last in the swap, so that nobody waits for a view
+    /// for longer than it takes to commit.
+    async fn show(
+        &self,
+        dialect: &'static dyn Dialect,
+        key: &ProjectionKey,
+        views: &[&str],
+    ) -> Result<(), Error> {
+        for view in views {
+            let limit = dialect.before_view().map(str::to_owned);
+            let replace = dialect.replace_view(view, &table_of(key, view));
+            let statements = limit.into_iter().chain(replace);
+            let replaced = self.run_own(move |session| async move {
+                for statement in statements {
+                    session.execute_unprepared(&statement).await?;
+                }
+                Ok(())
+            });
+            replaced
+                .await
+                .map_err(|error| in_use(dialect, view, error))?;
+        }
+        Ok(())
     }
 
     /// Locks the row of the lowest version, so that one version of a projection is swapped at a
@@ -151,9 +170,12 @@ impl OutboxConnection {
                 break;
             }
             let live_key = ProjectionKey::new(&*key.name, live);
-            for statement in show(dialect, &live_key, views) {
-                let replaced = self.shielded().execute_unprepared(&statement).await;
-                replaced.map_err(|error| Error::from_statement(backend, error))?;
+            for view in views {
+                let replace = dialect.replace_view(view, &table_of(&live_key, view));
+                let replaced = to_the_end(replace_view(self.inner().clone(), dialect, replace));
+                replaced.await.map_err(|error| {
+                    in_use(dialect, view, Error::from_statement(backend, error))
+                })?;
             }
             shown = Some(live);
         }
@@ -195,10 +217,42 @@ fn table_of(key: &ProjectionKey, view: &str) -> String {
     format!("{view}_v{}", key.version)
 }
 
-/// The statements that make the views show a version.
-fn show(dialect: &'static dyn Dialect, key: &ProjectionKey, views: &[&str]) -> Vec<String> {
-    let replace = |view: &&str| dialect.replace_view(view, &table_of(key, view));
-    views.iter().flat_map(replace).collect()
+/// Replaces a view outside of a transaction of the caller. One session runs all statements, and has
+/// the limit that it had before when it goes back to the pool.
+async fn replace_view(
+    db: DatabaseConnection,
+    dialect: &'static dyn Dialect,
+    replace: Vec<String>,
+) -> Result<(), DbErr> {
+    let limit = dialect.before_view().map(Into::into);
+    let session = Session::new(begin(&db, TransactionOptions::default(), limit).await?);
+    let mut replaced = Ok(());
+    for statement in replace {
+        if replaced.is_ok() {
+            replaced = session.execute_unprepared(&statement).await.map(|_| ());
+        }
+    }
+    if let Some(after) = dialect.after_view()
+        && session.execute_unprepared(after).await.is_err()
+    {
+        session.give_up();
+    }
+    // Each statement has committed by itself.
+    let _ = session.roll_back().await;
+    replaced
+}
+
+/// The error of a view that could not be replaced.
+fn in_use(dialect: &dyn Dialect, view: &str, error: Error) -> Error {
+    match error {
+        Error::Database(source) if backend::is_transient(dialect.backend(), &source) => {
+            Error::ViewInUse {
+                view: view.to_owned(),
+                source,
+            }
+        }
+        error => error,
+    }
 }
 
 /// True if DDL commits the transaction around it.
