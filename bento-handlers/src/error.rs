@@ -203,6 +203,11 @@ fn list(faults: &[BuildFault]) -> String {
     format!("the handlers cannot be built: {}", each.join("; "))
 }
 
+fn both(first: &(&str, u32), second: &(&str, u32)) -> String {
+    let ((one, version), (other, other_version)) = (first, second);
+    format!("`{one}` version {version} and `{other}` version {other_version}")
+}
+
 /// One fault of a set of handlers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -275,6 +280,22 @@ pub enum BuildFault {
         event_type: &'static str,
         /// The aggregate that raises it.
         aggregate: &'static str,
+    },
+    /// A projection takes several events that have one number, because an integration event has that
+    /// of the domain event that it is made from.
+    #[error(
+        "projection `{projection}` takes {}, which have one number in their aggregate when they \
+         tell of the same event, so it would take the second for a repetition of the first: take \
+         the domain event, and nothing that is made from it",
+        both(.first, .second)
+    )]
+    SameNumber {
+        /// The name of the projection.
+        projection: &'static str,
+        /// The event type and the version of one.
+        first: (&'static str, u32),
+        /// The event type and the version of another one.
+        second: (&'static str, u32),
     },
     /// There are settings for a projection that the program does not have.
     #[error(

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::Registry;
-use bento_core::event::AggregateDescriptor;
+use bento_core::event::{AggregateDescriptor, EventDescriptor};
+use bento_relay::route::covers;
 use bento_seaorm::{OutboxConnection, ProjectionKey};
 
 use crate::configured::Configured;
@@ -364,6 +365,7 @@ fn projected(
     let mut all = Vec::with_capacity(projections.len());
     for (descriptor, projection) in projections {
         without_sequence(descriptor, faults);
+        same_number(descriptor, faults);
         let Some(projection) = projection else {
             faults.push(BuildFault::MissingProjection {
                 projection: descriptor.route(),
@@ -396,6 +398,35 @@ fn without_sequence(projection: &ProjectionDescriptor, faults: &mut Vec<BuildFau
                 projection: projection.name,
                 event_type: event.schema,
                 aggregate: aggregate.rust_name,
+            });
+        }
+    }
+}
+
+/// Adds a fault for two events that a projection takes and that are of one number: an integration
+/// event has that of its source.
+fn same_number(projection: &'static ProjectionDescriptor, faults: &mut Vec<BuildFault>) {
+    let takes = |event: &&EventDescriptor| {
+        let mut patterns = projection.takes();
+        patterns.any(|pattern| pattern == event.schema || covers(pattern, event.schema))
+    };
+    let mut taken: BTreeMap<&str, (&'static str, u32)> = BTreeMap::new();
+    // Sources come before what is made from them.
+    let (made, sources): (Vec<_>, Vec<_>) = Registry::global()
+        .events()
+        .filter(takes)
+        .partition(|event| event.made_from.is_some());
+    for event in sources {
+        taken.insert(event.schema, (event.schema, event.version));
+    }
+    for event in made {
+        let source = event.made_from.map_or(event.schema, |source| source.schema);
+        let second = (event.schema, event.version);
+        if let Some(first) = taken.insert(source, second) {
+            faults.push(BuildFault::SameNumber {
+                projection: projection.name,
+                first,
+                second,
             });
         }
     }
