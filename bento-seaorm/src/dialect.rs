@@ -234,8 +234,15 @@ pub(crate) trait Dialect: Backend {
         checkpoints: Vec<Checkpoint>,
     ) -> Statement;
 
-    /// The query for the stored events in these gaps, those of an aggregate in their order.
-    fn events_in(&self, tables: &Tables, gaps: &[Gap], limit: u64) -> Statement;
+    /// The query for the stored events in these gaps, of these types where some are given; those of
+    /// an aggregate in their order.
+    fn events_in(
+        &self,
+        tables: &Tables,
+        gaps: &[Gap],
+        types: Option<&[String]>,
+        limit: u64,
+    ) -> Statement;
 
     /// The text of a DELETE of a limited number of rows. `rows` are the clauses that a SELECT of
     /// them has after its table.

@@ -52,6 +52,13 @@ impl Projected {
             .any(|pattern| pattern == event_type || covers(pattern, event_type))
     }
 
+    /// The event types that it takes; `None` if it takes patterns of them.
+    fn types(&self) -> Option<Vec<String>> {
+        let all = self.descriptor.takes().map(str::to_owned);
+        let has_patterns = !self.descriptor.patterns.is_empty();
+        (!has_patterns).then(|| all.collect())
+    }
+
     /// The stored events that the build reads.
     fn selection(&self) -> Selection {
         match (self.descriptor.events, self.descriptor.patterns) {

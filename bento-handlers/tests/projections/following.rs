@@ -1,8 +1,12 @@
 //! A version that is live follows the events that relays bring.
 
-use bento_handlers::Handlers;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bento_core::Envelope;
+use bento_handlers::{Batch, HandleError, Handlers, projection};
 use bento_relay::publish::FailureClass;
-use bento_seaorm::{ProjectionKey, ProjectionStatus};
+use bento_seaorm::{OutboxConnection, OutboxTransaction, ProjectionKey, ProjectionStatus};
 use sea_orm::ConnectionTrait;
 
 use crate::scene::{Credits, LARGE, Scene, deliver, v1};
@@ -14,6 +18,7 @@ on_every_back_end!(
     an_event_that_a_relay_lost_is_read_from_the_store,
     a_projection_of_some_events_sees_each_of_them,
     many_events_that_it_does_not_take_hide_none_that_it_does,
+    many_gaps_are_read_by_few_statements,
     events_that_are_not_stored_are_projected_while_it_is_built,
     what_a_live_version_raises_is_in_the_outbox,
     events_without_a_sequence_are_refused,
@@ -39,7 +44,7 @@ async fn a_read_model_follows_the_events(database: &TestDatabase) {
 }
 
 /// A live version 1, with the events of two ledgers in the outbox.
-async fn live(scene: &Scene<'_>) -> bento_handlers::Dispatcher {
+pub async fn live(scene: &Scene<'_>) -> bento_handlers::Dispatcher {
     let relay = scene.relay(scene.first()).await;
     scene.until_live(&v1()).await;
     relay.stop().await.unwrap();
@@ -112,6 +117,62 @@ async fn many_events_that_it_does_not_take_hide_none_that_it_does(database: &Tes
     deliver(&dispatcher, last).await.remove(0).unwrap();
     let cents = database.number("SELECT cents FROM credit").await;
     assert_eq!(cents, 1 + 100 + 1_000);
+}
+
+/// The same by a pattern, which the database does not know.
+#[projection(name = "credits_by_pattern", version = 1, events = "ledger.cred*")]
+pub struct CreditsByPattern;
+
+impl CreditsByPattern {
+    async fn project(
+        &self,
+        events: Batch<Envelope>,
+        tx: &OutboxTransaction,
+    ) -> Result<(), HandleError> {
+        let update = format!("UPDATE credit SET cents = cents + {}", events.len());
+        tx.execute_unprepared(&update).await?;
+        Ok(())
+    }
+}
+
+async fn many_gaps_are_read_by_few_statements(database: &TestDatabase) {
+    let scene = Scene::on(database).await;
+    let both = || credits().projection(CreditsByPattern);
+    let relay = scene.relay_of(scene.dispatcher(both()).await).await;
+    let keys = ["credits", "credits_by_pattern"].map(|name| ProjectionKey::new(name, 1));
+    for key in &keys {
+        scene.until_live(key).await;
+    }
+    relay.stop().await.unwrap();
+    // Each event has a gap before it, and the first gap holds more than is read at once.
+    const LEDGERS: usize = 150;
+    scene.credit("A", (1..=1_100).map(|_| 1)).await;
+    let other = "UPDATE bento_event SET event_type = 'ledger.opened'";
+    database.db.execute_unprepared(other).await.unwrap();
+    for ledger in 0..LEDGERS {
+        scene.credit(&format!("L{ledger:03}"), [1]).await;
+    }
+    for (key, most) in keys.iter().zip([1, 2]) {
+        let read = Arc::new(AtomicUsize::new(0));
+        let mut db = database.connect(5).await;
+        let count = Arc::clone(&read);
+        db.set_metric_callback(move |info| {
+            if info.statement.sql.contains("ORDER BY aggregate_type") {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let dispatcher = both().build(&OutboxConnection::new(db)).unwrap();
+        let mut deliveries = scene.deliveries(key).await;
+        deliveries.retain(|delivery| &*delivery.envelope.event_type == "ledger.credited");
+        let deliveries = deliveries.split_off(1_099);
+        for answer in deliver(&dispatcher, &deliveries).await {
+            answer.unwrap();
+        }
+        let statements = read.load(Ordering::SeqCst);
+        assert_eq!(statements, most, "gaps of {} events", deliveries.len());
+    }
+    let cents = database.number("SELECT cents FROM credit").await;
+    assert_eq!(cents, 2 * (1 + LEDGERS as i64));
 }
 
 fn credits() -> Handlers {

@@ -160,8 +160,14 @@ impl Dialect for MySql {
         projecting::write_values(&MySql, tables, key, checkpoints)
     }
 
-    fn events_in(&self, tables: &Tables, gaps: &[Gap], limit: u64) -> Statement {
-        projecting::select_in(&MySql, tables, gaps, limit)
+    fn events_in(
+        &self,
+        tables: &Tables,
+        gaps: &[Gap],
+        types: Option<&[String]>,
+        limit: u64,
+    ) -> Statement {
+        projecting::select_in(&MySql, tables, gaps, types, limit)
     }
 
     /// Each row is looked up by its key: a scan, which a small table gets otherwise, would wait for

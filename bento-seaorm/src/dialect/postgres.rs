@@ -133,8 +133,14 @@ impl Dialect for Postgres {
         projection::write_checkpoints(tables, key, checkpoints)
     }
 
-    fn events_in(&self, tables: &Tables, gaps: &[Gap], limit: u64) -> Statement {
-        projection::events_in(tables, gaps, limit)
+    fn events_in(
+        &self,
+        tables: &Tables,
+        gaps: &[Gap],
+        types: Option<&[String]>,
+        limit: u64,
+    ) -> Statement {
+        projection::events_in(tables, gaps, types, limit)
     }
 
     fn delete_events(&self, tables: &Tables, ids: Vec<Uuid>) -> Statement {

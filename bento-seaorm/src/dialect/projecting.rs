@@ -66,14 +66,12 @@ pub(super) fn select_in(
     dialect: &'static dyn Dialect,
     tables: &Tables,
     gaps: &[Gap],
+    types: Option<&[String]>,
     limit: u64,
 ) -> Statement {
     let gap = "(aggregate_type = ? AND aggregate_id = ? AND sequence > ? AND sequence < ?)";
     let conditions = vec![gap; gaps.len()].join(" OR ");
-    let select = format!(
-        "SELECT {{read_stored_event}} FROM {{events}} WHERE {conditions} \
-         ORDER BY aggregate_type, aggregate_id, sequence LIMIT ?"
-    );
+    let select = format!("SELECT {{read_stored_event}} FROM {{events}} WHERE ({conditions})");
     let binds = gaps.iter().flat_map(|gap| {
         binds![
             &*gap.aggregate_type,
@@ -82,5 +80,17 @@ pub(super) fn select_in(
             gap.before
         ]
     });
-    Sql::new(dialect, tables, &select, binds.chain(binds![limit])).build()
+    let select = Sql::new(dialect, tables, &select, binds);
+    in_order(select, types, limit)
+}
+
+/// The end of a query for stored events in gaps: of these types where some are given, those of an
+/// aggregate in their order.
+pub(super) fn in_order(select: Sql<'_>, types: Option<&[String]>, limit: u64) -> Statement {
+    let select = match types {
+        Some(types) => select.then(" AND event_type IN (?)", [any_of_texts(types.to_vec())]),
+        None => select,
+    };
+    let end = " ORDER BY aggregate_type, aggregate_id, sequence LIMIT ?";
+    select.then(end, binds![limit]).build()
 }

@@ -86,8 +86,14 @@ impl Dialect for Sqlite {
         projecting::write_values(&Sqlite, tables, key, checkpoints)
     }
 
-    fn events_in(&self, tables: &Tables, gaps: &[Gap], limit: u64) -> Statement {
-        projecting::select_in(&Sqlite, tables, gaps, limit)
+    fn events_in(
+        &self,
+        tables: &Tables,
+        gaps: &[Gap],
+        types: Option<&[String]>,
+        limit: u64,
+    ) -> Statement {
+        projecting::select_in(&Sqlite, tables, gaps, types, limit)
     }
 
     fn delete_events(&self, tables: &Tables, ids: Vec<Uuid>) -> Statement {

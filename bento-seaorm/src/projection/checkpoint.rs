@@ -151,8 +151,8 @@ impl OutboxTransaction {
         ids.collect::<Result<_, DbErr>>().map_err(Error::Database)
     }
 
-    /// Reads the stored events in these gaps, at most this many, those of an aggregate in their
-    /// order.
+    /// Reads the stored events in these gaps, of these types where some are given: at most this
+    /// many, those of an aggregate in their order.
     ///
     /// # Errors
     /// [`Error`].
@@ -160,7 +160,12 @@ impl OutboxTransaction {
     /// # Cancel safety
     /// The statement is finished in the background.
     #[doc(hidden)]
-    pub async fn events_in(&self, gaps: &[Gap], limit: usize) -> Result<Vec<Envelope>, Error> {
+    pub async fn events_in(
+        &self,
+        gaps: &[Gap],
+        types: Option<&[String]>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, Error> {
         let dialect = dialect::of(self.get_database_backend())?;
         let mut events: Vec<Envelope> = Vec::new();
         for gaps in gaps.chunks(GAPS) {
@@ -168,7 +173,7 @@ impl OutboxTransaction {
             if limit == 0 {
                 break;
             }
-            let select = dialect.events_in(self.tables(), gaps, limit as u64);
+            let select = dialect.events_in(self.tables(), gaps, types, limit as u64);
             let rows = self
                 .run_own(move |session| async move { session.query_all_raw(select).await })
                 .await?;

@@ -44,8 +44,7 @@ impl Event {
     }
 
     fn aggregate(&self) -> (&str, &str) {
-        let envelope = self.envelope();
-        (&envelope.aggregate_type, &envelope.aggregate_id)
+        aggregate_of(self.envelope())
     }
 }
 
@@ -240,38 +239,40 @@ struct New {
 async fn missing_in(
     projected: &Projected,
     tx: &OutboxTransaction,
-    gaps: Vec<Gap>,
+    mut gaps: Vec<Gap>,
 ) -> Result<Missing, Error> {
-    let taken = |stored: Vec<Envelope>| -> Vec<Event> {
+    let types = projected.types();
+    loop {
+        let stored = tx.events_in(&gaps, types.as_deref(), MISSING).await?;
+        let are_all = stored.len() < MISSING;
+        if !are_all {
+            leave(&mut gaps, &stored);
+        }
         let taken = stored.into_iter();
         let taken = taken.filter(|envelope| projected.takes(&envelope.event_type));
-        taken.map(from_store).collect()
-    };
-    let stored = tx.events_in(&gaps, MISSING).await?;
-    let are_all = stored.len() < MISSING;
-    let events = taken(stored);
-    if are_all || !events.is_empty() {
-        return Ok(Missing { events, are_all });
-    }
-    // Many that it does not take: the first that it does may be behind them.
-    for mut gap in gaps {
-        loop {
-            let stored = tx.events_in(std::slice::from_ref(&gap), MISSING).await?;
-            let last = stored.last().and_then(|last| last.sequence);
-            let is_over = stored.len() < MISSING;
-            let events = taken(stored);
-            if !events.is_empty() {
-                let are_all = false;
-                return Ok(Missing { events, are_all });
-            }
-            match last.filter(|_| !is_over) {
-                Some(last) => gap.after = last,
-                None => break,
-            }
+        let events: Vec<Event> = taken.map(from_store).collect();
+        // Behind many that it does not take there may be one that it does.
+        if are_all || !events.is_empty() {
+            return Ok(Missing { events, are_all });
         }
     }
-    let (events, are_all) = (Vec::new(), true);
-    Ok(Missing { events, are_all })
+}
+
+/// Leaves what is still to be read in gaps behind these events of them.
+fn leave(gaps: &mut Vec<Gap>, read: &[Envelope]) {
+    let mut ends: HashMap<(&str, &str), i64> = HashMap::new();
+    for envelope in read {
+        ends.insert(aggregate_of(envelope), envelope.sequence.unwrap_or(0));
+    }
+    gaps.retain_mut(|gap| {
+        let end = ends.get(&(&*gap.aggregate_type, &*gap.aggregate_id));
+        gap.after = end.map_or(gap.after, |&end| gap.after.max(end));
+        gap.after + 1 < gap.before
+    });
+}
+
+fn aggregate_of(envelope: &Envelope) -> (&str, &str) {
+    (&envelope.aggregate_type, &envelope.aggregate_id)
 }
 
 /// An event out of the event store.

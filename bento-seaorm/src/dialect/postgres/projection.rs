@@ -5,7 +5,7 @@ use sea_orm::{Statement, Value};
 
 use crate::backend::Postgres;
 use crate::checkpoint::{Checkpoint, Checkpoints, Gap, ProjectionKey};
-use crate::dialect::{Bind, Sql, binds};
+use crate::dialect::{Bind, Sql, binds, projecting};
 use crate::tables::Tables;
 
 /// Each key is looked up by itself. A planner without statistics would rather compare every
@@ -42,11 +42,16 @@ pub(super) fn write_checkpoints(
     Sql::new(&Postgres, tables, insert, binds).build()
 }
 
-pub(super) fn events_in(tables: &Tables, gaps: &[Gap], limit: u64) -> Statement {
+pub(super) fn events_in(
+    tables: &Tables,
+    gaps: &[Gap],
+    types: Option<&[String]>,
+    limit: u64,
+) -> Statement {
     let select = "SELECT {read_stored_event} FROM unnest(?::text[], ?::text[], ?::bigint[], \
                   ?::bigint[]) AS gap (of_type, of_id, behind, before) JOIN {events} ON \
                   aggregate_type = of_type AND aggregate_id = of_id AND sequence > behind AND \
-                  sequence < before ORDER BY aggregate_type, aggregate_id, sequence LIMIT ?";
+                  sequence < before";
     let column = |of: fn(&Gap) -> String| gaps.iter().map(of).collect::<Vec<_>>();
     let numbers = |of: fn(&Gap) -> i64| gaps.iter().map(of).collect::<Vec<_>>();
     let arrays = arrays([
@@ -55,8 +60,8 @@ pub(super) fn events_in(tables: &Tables, gaps: &[Gap], limit: u64) -> Statement 
         numbers(|gap| gap.after).into(),
         numbers(|gap| gap.before).into(),
     ]);
-    let binds = arrays.into_iter().chain(binds![limit]);
-    Sql::new(&Postgres, tables, select, binds).build()
+    let select = Sql::new(&Postgres, tables, select, arrays);
+    projecting::in_order(select, types, limit)
 }
 
 fn arrays<const N: usize>(arrays: [Value; N]) -> impl Iterator<Item = Bind> {
