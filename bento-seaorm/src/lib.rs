@@ -55,7 +55,7 @@ pub use self::projection::{
     BuildProgress, ProjectionError, ProjectionState, ProjectionStatus, ProjectionStop, Projections,
 };
 #[doc(hidden)]
-pub use self::projection::{Built, ProjectionRow, Swapped};
+pub use self::projection::{Built, ProjectionRow, Stopped, Swapped};
 pub use self::relay_store::OutboxStore;
 pub use self::tables::{TablePrefix, Tables};
 pub use self::transaction::OutboxTransaction;

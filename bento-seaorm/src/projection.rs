@@ -33,6 +33,8 @@ use chrono::{DateTime, Utc};
 pub use self::build::Built;
 pub use self::control::{ProjectionError, Projections};
 #[doc(hidden)]
+pub use self::failure::Stopped;
+#[doc(hidden)]
 pub use self::record::ProjectionRow;
 #[doc(hidden)]
 pub use self::swap::Swapped;

@@ -391,6 +391,11 @@ impl OutboxTransaction {
         self.physical.contention()
     }
 
+    /// True if its session takes no statement any more.
+    pub(crate) fn is_unfit(&self) -> bool {
+        self.physical.session().is_unfit()
+    }
+
     async fn nest(&self, opener: Opener) -> Result<Self, Error> {
         let (frame, savepoint) = self.physical.open_savepoint(self.frame, opener).await?;
         Ok(Self {

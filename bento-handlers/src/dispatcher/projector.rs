@@ -13,10 +13,10 @@ use std::sync::Arc;
 use bento_relay::event_store::Selection;
 use bento_relay::publish::{Delivery, HandlerRoute, StartFrom};
 use bento_relay::route::covers;
-use bento_seaorm::{Error, ProjectionKey, ProjectionStatus};
+use bento_seaorm::{Error, OutboxTransaction, ProjectionKey, ProjectionStatus};
 
 pub(super) use self::build::Builds;
-use super::Dispatcher;
+use super::{Dispatcher, undone};
 use crate::error::HandleError;
 use crate::projection::ProjectionDescriptor;
 use crate::projection_settings::ProjectionSettings;
@@ -82,9 +82,36 @@ impl Dispatcher {
         let name = &batch.first()?.destination.name;
         self.shared.projections.get(&**name)
     }
+
+    /// Begins the transaction of a batch.
+    async fn begin_projecting(&self) -> Result<OutboxTransaction, HandleError> {
+        let idle = self.shared.limits.idle(None);
+        let begun = self.shared.db.begin_handling(idle).await;
+        begun.map_err(|error| self.own(error))
+    }
+
+    /// The error of a statement of the dispatcher's own. It does not count as a failure if another
+    /// transaction was in the way, or the database is away.
+    fn own(&self, error: Error) -> HandleError {
+        let is_of_the_database = self.shared.db.is_of_the_database(&error);
+        let error = HandleError::from(error);
+        if is_of_the_database {
+            error.not_tried()
+        } else {
+            error
+        }
+    }
 }
 
-/// The error of a statement that is not the projection's: it says nothing of the event.
-fn own(error: Error) -> HandleError {
+/// Rolls back after an error of the projection, which does not count as a failure if another
+/// transaction was in the way, or the database is away.
+async fn rolled_back(tx: OutboxTransaction, error: HandleError) -> HandleError {
+    let was_lost = tx.was_lost();
+    let error = undone(tx, error).await;
+    if was_lost { error.not_tried() } else { error }
+}
+
+/// The error of a statement of the swap, which says nothing of an event.
+fn of_the_swap(error: Error) -> HandleError {
     HandleError::from(error).not_tried()
 }

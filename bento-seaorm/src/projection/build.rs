@@ -97,8 +97,7 @@ impl OutboxTransaction {
             dialect,
             self.tables(),
             "UPDATE {projection} SET place = ?, built = built + ?, build_seconds = build_seconds \
-             + ?, builder = ?, builder_expires_at = ?, failures = 0, failed_event = NULL, reason = \
-             NULL WHERE name = ? AND version = ?",
+             + ?, builder = ?, builder_expires_at = ? WHERE name = ? AND version = ?",
             binds![
                 built.place.to_string(),
                 built.read.cast_signed(),

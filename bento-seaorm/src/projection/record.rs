@@ -24,10 +24,14 @@ pub struct ProjectionRow {
     pub place: Option<String>,
     /// The process that builds it, as long as its time has not run out.
     pub builder: Option<Uuid>,
-    /// The failures in a row of the event at which it failed last.
+    /// The failures since it has gone on at the event that is noted.
     pub failures: u32,
-    /// The event at which it failed last.
+    /// The event at which it failed first; `None` if the reason is not one of the events.
     pub failed_event: Option<EventId>,
+    /// The time since the last failure that was counted.
+    pub failed_ago: Duration,
+    /// The error of that event, with its causes.
+    pub reason: Option<String>,
     /// The stop; `None` if it goes on.
     pub stop: Option<ProjectionStop>,
     /// True if an operator has said that events are left out.
@@ -52,7 +56,7 @@ impl ProjectionRow {
 /// The columns that [`row_at`] reads, behind the name and the version.
 const COLUMNS: &str = "status, place, builder, COALESCE({micros_until builder_expires_at}, 0), \
     failures, failed_event, reason, {read_time stopped_at}, skips, built, total, build_seconds, \
-    {read_time created_at}, {read_time live_at}, releases";
+    {read_time created_at}, {read_time live_at}, releases, COALESCE({micros_until failed_at}, 0)";
 
 /// Reads [`COLUMNS`].
 fn row_at(row: &QueryResult, first: usize) -> Result<ProjectionRow, DbErr> {
@@ -70,17 +74,20 @@ fn row_at(row: &QueryResult, first: usize) -> Result<ProjectionRow, DbErr> {
     let stopped_at: Option<DateTime<Utc>> = row.try_get_by_index(first + 7)?;
     let number = |column| row.try_get_by_index::<i64>(column).map(i64::unsigned_abs);
     let seconds: f64 = row.try_get_by_index(first + 11)?;
+    let failed_in: i64 = row.try_get_by_index(first + 15)?;
     Ok(ProjectionRow {
         status,
         place: row.try_get_by_index(first + 1)?,
         builder: builder.filter(|_| expires_in > 0),
         failures: row.try_get_by_index::<i32>(first + 4)?.unsigned_abs(),
         failed_event,
+        failed_ago: Duration::from_micros(failed_in.unsigned_abs()),
         stop: stopped_at.map(|stopped_at| ProjectionStop {
             event_id: failed_event,
-            reason: reason.unwrap_or_default(),
+            reason: reason.clone().unwrap_or_default(),
             stopped_at,
         }),
+        reason,
         skips: row.try_get_by_index(first + 8)?,
         build: BuildProgress {
             read: number(first + 9)?,

@@ -70,7 +70,8 @@ impl Session {
         }
     }
 
-    fn is_unfit(&self) -> bool {
+    /// True if no other transaction may use the session.
+    pub(crate) fn is_unfit(&self) -> bool {
         self.state.load(Ordering::Relaxed) == UNFIT
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bento_core::{Envelope, EventId};
 use bento_seaorm::{Checkpoint, Error, Gap, OutboxTransaction, ProjectionRow};
 
-use super::{Projected, own};
+use super::{Projected, rolled_back};
 use crate::call::EventContext;
-use crate::dispatcher::{Dispatcher, scope, undone};
+use crate::dispatcher::{Dispatcher, scope};
 use crate::error::{Class, HandleError};
 use crate::telemetry;
 
@@ -76,14 +76,20 @@ impl Dispatcher {
         events: &[Event],
         gaps: Gaps,
     ) -> Result<Applied, HandleError> {
+        let goes_on = row.failures > 0
+            && row.failed_event.is_none_or(|failed| {
+                let mut ids = events.iter().map(|event| event.context.event_id());
+                ids.any(|id| id == failed)
+            });
         let new = match self.unseen(projected, row, &tx, events, gaps).await {
             Ok(Unseen::Some(new)) => new,
-            Ok(Unseen::None) => return Ok(Applied::Nothing(tx)),
+            Ok(Unseen::None) if !goes_on => return Ok(Applied::Nothing(tx)),
+            Ok(Unseen::None) => New::default(),
             Ok(Unseen::Missing(missing)) => {
-                tx.rollback().await?;
+                tx.rollback().await.map_err(|error| self.own(error))?;
                 return Ok(Applied::Missing(missing));
             }
-            Err(error) => return Err(undone(tx, error).await),
+            Err(error) => return Err(rolled_back(tx, error).await),
         };
         let New {
             contexts,
@@ -104,7 +110,7 @@ impl Dispatcher {
             if is_building {
                 tx.hold_effects(&projected.key).await?;
             }
-            if row.failures > 0 {
+            if goes_on {
                 tx.forget_failures(&projected.key).await?;
             }
             Ok(())
@@ -116,7 +122,7 @@ impl Dispatcher {
                 telemetry::count_projected(&projected.key, "skipped", skipped);
                 Ok(Applied::Written(tx))
             }
-            Err(error) => Err(undone(tx, own(error)).await),
+            Err(error) => Err(rolled_back(tx, self.own(error)).await),
         }
     }
 
@@ -145,9 +151,9 @@ impl Dispatcher {
                     "a projection cannot skip an event: leave it out in `project`, or let an \
                      operator skip it",
                 );
-                Err(undone(tx, refused.because(error.chain())).await)
+                Err(rolled_back(tx, refused.because(error.chain())).await)
             }
-            Err(error) => Err(undone(tx, error).await),
+            Err(error) => Err(rolled_back(tx, error).await),
         }
     }
 
@@ -161,11 +167,25 @@ impl Dispatcher {
         gaps: Gaps,
     ) -> Result<Unseen, HandleError> {
         let key = &projected.key;
+        let own = |error| self.own(error);
+        let left_out = match row.skips {
+            true => {
+                let ids: Vec<EventId> = events.iter().map(|one| one.context.event_id()).collect();
+                tx.skipped_among(key, &ids).await.map_err(own)?
+            }
+            false => HashSet::new(),
+        };
         let aggregates: HashSet<_> = events.iter().map(Event::aggregate).collect();
         let checkpoints = tx.checkpoints(key, aggregates).await.map_err(own)?;
         let mut seen: HashMap<(&str, &str), i64> = HashMap::new();
         let (mut new, mut between) = (Vec::new(), Vec::new());
+        let (mut skipped, mut repeated) = (0, 0);
         for event in events {
+            let is_left_out = left_out.contains(&event.context.event_id());
+            if is_left_out && event.context.sequence().is_none() {
+                skipped += 1;
+                continue;
+            }
             let sequence = sequence_of(event)?;
             let (aggregate_type, id) = event.aggregate();
             let checkpoint = || {
@@ -175,6 +195,7 @@ impl Dispatcher {
             let known = seen.get(&(aggregate_type, id)).copied();
             let last = known.or_else(checkpoint).unwrap_or(0);
             if sequence <= last {
+                repeated += 1;
                 continue;
             }
             if gaps == Gaps::Read && !event.is_checked && sequence > last + 1 {
@@ -186,10 +207,14 @@ impl Dispatcher {
                 });
             }
             seen.insert((aggregate_type, id), sequence);
-            new.push(event.context.clone());
+            match is_left_out {
+                true => skipped += 1,
+                false => new.push(event.context.clone()),
+            }
         }
-        telemetry::count_projected(key, "repeated", events.len() - new.len());
-        if new.is_empty() {
+        telemetry::count_projected(key, "repeated", repeated);
+        if seen.is_empty() {
+            telemetry::count_projected(key, "skipped", skipped);
             return Ok(Unseen::None);
         }
         if !between.is_empty() {
@@ -197,14 +222,6 @@ impl Dispatcher {
             if !missing.events.is_empty() {
                 return Ok(Unseen::Missing(missing));
             }
-        }
-        let mut skipped = 0;
-        if row.skips {
-            let ids: Vec<EventId> = new.iter().map(EventContext::event_id).collect();
-            let left_out = tx.skipped_among(key, &ids).await;
-            let left_out = left_out.map_err(own)?;
-            new.retain(|context| !left_out.contains(&context.event_id()));
-            skipped = ids.len() - new.len();
         }
         let checkpoints = seen
             .into_iter()
@@ -227,6 +244,7 @@ enum Unseen {
     Missing(Missing),
 }
 
+#[derive(Default)]
 struct New {
     contexts: Vec<EventContext>,
     checkpoints: Vec<Checkpoint>,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bento_core::{EventId, Registry};
 use bento_relay::event_store::{Cursor, EventStoreError, Page};
 use bento_seaorm::{
-    BuildProgress, Built, Error, OutboxTransaction, ProjectionKey, ProjectionRow, ProjectionStatus,
+    BuildProgress, Built, OutboxTransaction, ProjectionKey, ProjectionRow, ProjectionStatus,
     Swapped,
 };
 use tokio::time::sleep;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::apply::{Applied, Event, Gaps, from_store};
 use super::live::is_of_one_event;
 use super::retiring::Retiring;
-use super::{Projected, own};
+use super::{Projected, of_the_swap, rolled_back};
 use crate::dispatcher::batch::in_time;
 use crate::dispatcher::{Dispatcher, Shared, undone};
 use crate::error::{Class, HandleError};
@@ -353,7 +353,8 @@ impl Dispatcher {
     ) -> Result<Step, HandleError> {
         let (began, key) = (Instant::now(), &projected.key);
         // Not in the transaction: the pool may have no second connection.
-        self.shared.db.order_events().await.map_err(own)?;
+        let ordered = self.shared.db.order_events().await;
+        ordered.map_err(|error| self.own(error))?;
         let tx = self.begin(None).await?;
         let row = match self.lock_turn(&tx, key).await {
             // Whoever has it builds it, or projects what a relay has brought.
@@ -392,23 +393,29 @@ impl Dispatcher {
             lease: LEASE,
         };
         let ended = async {
-            tx.note_built(key, &built).await?;
+            let noted = tx.note_built(key, &built).await;
+            noted.map_err(|error| self.own(error))?;
             if !page.is_last {
                 return Ok(None);
             }
             // A build ends only where a relay brings what is stored from now on.
-            if !tx.is_routed(key).await? && (takes_stored(projected) || tx.has_stored(key).await?) {
+            let is_routed = tx.is_routed(key).await.map_err(|error| self.own(error))?;
+            let has_stored = async || match takes_stored(projected) {
+                true => Ok(true),
+                false => tx.has_stored(key).await.map_err(|error| self.own(error)),
+            };
+            if !is_routed && has_stored().await? {
                 return Ok(Some(Step::Unrouted));
             }
-            let swapped = tx.swap_projection(key, projected.descriptor.views).await?;
-            Ok(Some(Step::Swapped(swapped)))
+            let swapped = tx.swap_projection(key, projected.descriptor.views).await;
+            Ok(Some(Step::Swapped(swapped.map_err(of_the_swap)?)))
         };
-        let ended: Result<_, Error> = ended.await;
+        let ended: Result<_, HandleError> = ended.await;
         let ended = match ended {
             Ok(ended) => ended,
-            Err(error) => return Err(undone(tx, own(error)).await),
+            Err(error) => return Err(rolled_back(tx, error).await),
         };
-        tx.commit().await.map_err(own)?;
+        tx.commit().await.map_err(|error| self.own(error))?;
         telemetry::count_built(key, read);
         let total = row.build.total.max(row.build.read + read);
         telemetry::set_build_left(key, total - (row.build.read + read));

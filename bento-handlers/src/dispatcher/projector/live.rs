@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bento_core::EventId;
 use bento_relay::publish::{Delivery, PublishError};
+use bento_seaorm::{OutboxTransaction, ProjectionRow, Stopped};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Projected;
 use super::apply::{Applied, Event, Gaps, Missing, merged};
-use super::{Projected, own};
-use crate::dispatcher::batch::in_time;
 use crate::dispatcher::{Dispatcher, context};
 use crate::error::{Class, HandleError};
 use crate::telemetry::{self, TARGET_PROJECT};
@@ -148,8 +149,9 @@ impl Dispatcher {
         let event = event.map(tracing::field::display);
         let route = key.route();
         match noted {
-            Ok(true) => {
+            Ok(Some(Stopped { event, reason })) => {
                 telemetry::set_stopped(key, true);
+                let event = event.map(tracing::field::display);
                 tracing::error!(
                     target: TARGET_PROJECT, projection = route, event, reason,
                     "a projection has stopped: mend the reason and retry it, or skip the event",

@@ -352,6 +352,7 @@ pub(super) fn create_projections(tables: &Tables) -> Vec<String> {
     builder_expires_at DATETIME(6) NULL,
     failures INT NOT NULL DEFAULT 0,
     failed_event BINARY(16) NULL,
+    failed_at DATETIME(6) NULL,
     reason LONGTEXT NULL,
     stopped_at DATETIME(6) NULL,
     skips BOOLEAN NOT NULL DEFAULT FALSE,

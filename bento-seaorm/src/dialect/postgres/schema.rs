@@ -396,6 +396,7 @@ pub(super) fn create_projections(tables: &Tables) -> Vec<String> {
     builder_expires_at timestamptz,
     failures integer NOT NULL DEFAULT 0,
     failed_event uuid,
+    failed_at timestamptz,
     reason text,
     stopped_at timestamptz,
     skips boolean NOT NULL DEFAULT FALSE,

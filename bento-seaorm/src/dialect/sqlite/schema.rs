@@ -309,6 +309,7 @@ pub(super) fn create_projections(tables: &Tables) -> Vec<String> {
     builder_expires_at TEXT,
     failures INTEGER NOT NULL DEFAULT 0,
     failed_event BLOB,
+    failed_at TEXT,
     reason TEXT,
     stopped_at TEXT,
     skips BOOLEAN NOT NULL DEFAULT FALSE,
