@@ -40,7 +40,7 @@ mod scope;
 use self::limits::Limits;
 use self::portions::Portions;
 use self::projector::Builds;
-pub(crate) use self::projector::Projected;
+pub(crate) use self::projector::{Pace, Projected};
 use self::pruning::Pruning;
 
 /// The most calls of a handler at once, unless it says otherwise.

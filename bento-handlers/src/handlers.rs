@@ -12,7 +12,7 @@ use bento_seaorm::{OutboxConnection, ProjectionKey};
 
 use crate::configured::Configured;
 use crate::descriptor::{HandlerDescriptor, HandlerRegistration};
-use crate::dispatcher::{Dispatcher, Projected};
+use crate::dispatcher::{Dispatcher, Pace, Projected};
 use crate::error::{BuildError, BuildFault};
 use crate::projection::{Projection, ProjectionDescriptor, ProjectionRegistration};
 use crate::projection_settings::ProjectionSettings;
@@ -378,6 +378,7 @@ fn projected(
             key: ProjectionKey::new(descriptor.name, descriptor.version),
             settings: settings.get(descriptor.name).cloned().unwrap_or_default(),
             projection,
+            pace: Pace::default(),
         });
     }
     all

@@ -23,5 +23,7 @@ mod received;
 mod scene;
 #[path = "projections/serving.rs"]
 mod serving;
+#[path = "projections/slow.rs"]
+mod slow;
 #[path = "projections/stopping.rs"]
 mod stopping;

@@ -61,16 +61,26 @@ impl Limits {
 
     /// The time for a page of a projection that is built.
     pub(super) fn of_page(&self, db: &OutboxConnection) -> Duration {
-        let of_relay = self.terms().publish_timeout;
-        self.of_projection(db).unwrap_or(of_relay)
+        self.beside_writes(self.terms().publish_timeout, db)
     }
 
-    /// The time for a batch of a projection, where it differs from the relay's: nothing else is
-    /// written on SQLite meanwhile.
-    pub(super) fn of_projection(&self, db: &OutboxConnection) -> Option<Duration> {
-        let terms = self.terms();
-        let most = terms.lease * 2 / 5;
-        (db.pool_size().is_none() && most < terms.publish_timeout).then_some(most)
+    /// The time for a transaction of a batch of a projection. A call has time for several: for a
+    /// batch that takes too long, and for its parts.
+    pub(super) fn of_projection(&self, db: &OutboxConnection) -> Duration {
+        self.beside_writes(self.terms().publish_timeout / 4, db)
+    }
+
+    /// The time that a caller leaves for its batches, if they do not say themselves.
+    pub(super) fn of_relay(&self) -> Duration {
+        self.terms().publish_timeout
+    }
+
+    /// A time that is shorter on SQLite, where nothing else is written meanwhile.
+    fn beside_writes(&self, time: Duration, db: &OutboxConnection) -> Duration {
+        match db.pool_size() {
+            Some(_) => time,
+            None => time.min(self.terms().lease * 2 / 5),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod retiring;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bento_relay::event_store::Selection;
 use bento_relay::publish::{Delivery, HandlerRoute, StartFrom};
@@ -21,6 +22,43 @@ use crate::error::HandleError;
 use crate::projection::ProjectionDescriptor;
 use crate::projection_settings::ProjectionSettings;
 
+/// The most events of one transaction.
+const MOST: usize = 1_000;
+
+/// The divisor of a part that did not end in time: with three parts a call is at the event that
+/// hangs, for which it has time left then.
+const FEWER: usize = 32;
+
+/// The number of events in the transactions of the next call: fewer after one that did not end in
+/// time, until others have.
+#[derive(Debug)]
+pub(crate) struct Pace(AtomicUsize);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(AtomicUsize::new(MOST))
+    }
+}
+
+impl Pace {
+    fn size(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes that so many events did not end in time, and returns how many may.
+    fn too_long(&self, events: usize) -> usize {
+        let fewer = (events / FEWER).max(1);
+        self.0.store(fewer, Ordering::Relaxed);
+        fewer
+    }
+
+    /// Notes that so many events have ended in time.
+    fn done(&self, events: usize) {
+        let more = events.saturating_mul(2).min(MOST);
+        self.0.fetch_max(more, Ordering::Relaxed);
+    }
+}
+
 /// A projection of a process, with the settings that it runs with.
 pub(crate) struct Projected {
     pub(crate) descriptor: &'static ProjectionDescriptor,
@@ -28,6 +66,7 @@ pub(crate) struct Projected {
     pub(crate) settings: ProjectionSettings,
     /// The value whose `project` is called.
     pub(crate) projection: Arc<dyn Any + Send + Sync>,
+    pub(crate) pace: Pace,
 }
 
 impl std::fmt::Debug for Projected {

@@ -14,8 +14,11 @@ use crate::dispatcher::{Dispatcher, context};
 use crate::error::{Class, HandleError};
 use crate::telemetry::{self, TARGET_PROJECT};
 
-/// The most events of one transaction.
-const MOST: usize = 1_000;
+/// The part of the time of a call that is left for the note of a failure and for the answer.
+const FOR_THE_ANSWER: u32 = 10;
+
+/// The longest time of a call, whatever the settings of the relay say.
+const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// The end of a part of a batch that has not failed.
 enum Part {
@@ -23,46 +26,75 @@ enum Part {
     Done,
     /// Stored events come before these.
     Missing(Missing),
+    /// It did not end within its time, and is rolled back.
+    TooLong(Duration),
 }
 
 impl Dispatcher {
     /// Projects a batch. One that fails is divided, until the event that fails is the first; there
-    /// the projection stops, and so every later event waits.
+    /// the projection stops, and so every later event waits. What there is no time for is not
+    /// tried.
     pub(crate) async fn project(
         &self,
         projected: &Projected,
         batch: &[Delivery],
     ) -> Vec<Result<(), PublishError>> {
         let mut answers: Vec<Result<(), PublishError>> = batch.iter().map(|_| Ok(())).collect();
+        let left = batch.iter().filter_map(Delivery::time_left).min();
+        let left = left
+            .unwrap_or_else(|| self.shared.limits.of_relay())
+            .min(A_DAY);
+        let answer_by = Instant::now() + left;
+        let project_by = answer_by - left / FOR_THE_ANSWER;
         let event = |(place, delivery)| Event {
             context: context(delivery),
             place: Some(place),
             is_checked: false,
         };
         let mut rest: VecDeque<Event> = batch.iter().enumerate().map(event).collect();
-        let mut size = MOST;
+        let mut size = projected.pace.size();
         while !rest.is_empty() {
             let part: Vec<_> = rest.drain(..rest.len().min(size)).collect();
-            let limit = self.shared.limits.of_projection(&self.shared.db);
-            let error = match in_time(limit, self.project_part(projected, &part)).await {
-                Ok(Part::Done) => continue,
-                Ok(Part::Missing(missing)) => {
+            let projecting = self.project_part(projected, &part);
+            let error = match timeout_at(project_by, projecting).await {
+                Ok(Ok(Part::Done)) => {
+                    projected.pace.done(part.len());
+                    continue;
+                }
+                Ok(Ok(Part::Missing(missing))) => {
                     for event in merged(part, missing).into_iter().rev() {
                         rest.push_front(event);
                     }
                     continue;
                 }
-                Err(error) => error,
+                Ok(Ok(Part::TooLong(limit))) => {
+                    size = projected.pace.too_long(part.len());
+                    HandleError::transient(format!("`project` did not end within {limit:?}"))
+                }
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    projected.pace.too_long(part.len());
+                    HandleError::transient("there was no time left for the event").not_tried()
+                }
             };
             if part.len() > 1 && is_of_one_event(&error) {
-                size = part.len() / 2;
+                size = size.min(part.len() / 2);
                 for event in part.into_iter().rev() {
                     rest.push_front(event);
                 }
                 continue;
             }
             let failed = part[0].context.event_id();
-            self.note_failure(projected, Some(failed), &error).await;
+            let noting = self.note_failure(projected, Some(failed), &error);
+            // Without an answer the relay would take it for an attempt at the event.
+            let note_by = answer_by - left / (2 * FOR_THE_ANSWER);
+            if timeout_at(note_by, noting).await.is_err() {
+                tracing::warn!(
+                    target: TARGET_PROJECT, projection = projected.key.route(), event = %failed,
+                    reason = error.chain(),
+                    "a projection failed, and this could not be noted in time",
+                );
+            }
             for event in part.iter().chain(&rest) {
                 if let Some(place) = event.place {
                     answers[place] = Err(answer(&error));
@@ -73,33 +105,54 @@ impl Dispatcher {
         answers
     }
 
+    /// Projects events in one transaction, when it is the turn of this one.
     async fn project_part(
         &self,
         projected: &Projected,
         part: &[Event],
     ) -> Result<Part, HandleError> {
         let key = &projected.key;
-        let tx = self.begin(None).await?;
-        let row = self.lock_turn(&tx, key).await?;
+        let tx = self.begin_projecting().await?;
+        let row = match self.lock_turn(&tx, key).await {
+            Ok(row) => row,
+            Err(error) if tx.was_lost() => return Err(error.not_tried()),
+            Err(error) => return Err(error),
+        };
         let Some(row) = row else {
-            tx.rollback().await?;
+            tx.rollback().await.map_err(|error| self.own(error))?;
             let db = &self.shared.db;
             let recorded = db.record_projection(key, projected.first_status()).await;
-            recorded.map_err(own)?;
+            recorded.map_err(|error| self.own(error))?;
             let message = format!("{key} was not recorded yet");
             return Err(HandleError::transient(message).not_tried());
         };
         if let Some(stop) = row.stop {
-            tx.rollback().await?;
+            tx.rollback().await.map_err(|error| self.own(error))?;
             let message = format!("{key} has stopped: {}", stop.reason);
             return Err(HandleError::unavailable(message));
         }
+        let limit = self.shared.limits.of_projection(&self.shared.db);
+        let projecting = self.project_locked(projected, &row, tx, part);
+        timeout(limit, projecting)
+            .await
+            .unwrap_or(Ok(Part::TooLong(limit)))
+    }
+
+    /// Projects events in a transaction that has locked the row of the version.
+    async fn project_locked(
+        &self,
+        projected: &Projected,
+        row: &ProjectionRow,
+        tx: OutboxTransaction,
+        part: &[Event],
+    ) -> Result<Part, HandleError> {
+        let own = |error| self.own(error);
+        let key = &projected.key;
         let mut events = part;
         let left;
         if row.status.is_before_live() {
             let ids: Vec<EventId> = part.iter().map(|event| event.context.event_id()).collect();
-            let stored = tx.stored_among(&ids).await;
-            let stored = stored.map_err(own)?;
+            let stored = tx.stored_among(&ids).await.map_err(own)?;
             telemetry::count_projected(key, "stored", stored.len());
             let is_left = |event: &&Event| !stored.contains(&event.context.event_id());
             left = part.iter().filter(is_left).cloned().collect::<Vec<_>>();
@@ -107,14 +160,14 @@ impl Dispatcher {
         }
         if events.is_empty() {
             // The lock has told: the build reads them later.
-            tx.rollback().await?;
+            tx.rollback().await.map_err(own)?;
             return Ok(Part::Done);
         }
         let gaps = match row.status.is_before_live() {
             true => Gaps::Left,
             false => Gaps::Read,
         };
-        match self.apply(projected, &row, tx, events, gaps).await? {
+        match self.apply(projected, row, tx, events, gaps).await? {
             Applied::Nothing(tx) => {
                 tx.rollback().await.map_err(own)?;
                 Ok(Part::Done)
@@ -157,7 +210,7 @@ impl Dispatcher {
                     "a projection has stopped: mend the reason and retry it, or skip the event",
                 );
             }
-            Ok(false) => tracing::warn!(
+            Ok(None) => tracing::warn!(
                 target: TARGET_PROJECT, projection = route, event, reason,
                 "a projection failed, and tries the event again",
             ),
