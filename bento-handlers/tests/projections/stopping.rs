@@ -195,6 +195,7 @@ async fn a_failing_build_stops_beside_live_events(database: &TestDatabase) {
         let failing = timeout(Duration::from_secs(60), look).await;
         failing.unwrap_or_else(|_| panic!("failure {failed} is not counted"));
         deliver(&dispatcher, other).await.remove(0).unwrap();
+        assert!(failures(database).await >= failed, "it stays counted");
     }
     let state = scene.until(&v1(), |state| state.stop.is_some()).await;
     assert_eq!(state.status, ProjectionStatus::Building);
