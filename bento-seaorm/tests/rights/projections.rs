@@ -101,7 +101,7 @@ async fn build(db: &OutboxConnection, key: &ProjectionKey, views: &[&str]) -> Sw
         after: 0,
         before: 3,
     };
-    assert_eq!(tx.events_in(&[gap], 10).await.unwrap().len(), 2);
+    assert_eq!(tx.events_in(&[gap], None, 10).await.unwrap().len(), 2);
     tx.note_events();
     tx.scope(async { raise(AccountOpened {}) }).await.unwrap();
     // The second writes into a row that is there.
