@@ -281,8 +281,8 @@ pub enum BuildFault {
         /// The aggregate that raises it.
         aggregate: &'static str,
     },
-    /// A projection takes several events that have one number, because an integration event has that
-    /// of the domain event that it is made from.
+    /// A projection takes several events that have one number, because an integration event has
+    /// that of the domain event that it is made from.
     #[error(
         "projection `{projection}` takes {}, which have one number in their aggregate when they \
          tell of the same event, so it would take the second for a repetition of the first: take \

@@ -211,14 +211,12 @@ pub(crate) trait Dialect: Backend {
         vec![drop, format!("CREATE VIEW {view} AS SELECT * FROM {table}")]
     }
 
-    /// The statement that limits the wait for a view to a second: whoever comes to read it waits as
-    /// long. `None` where no reader is waited for.
+    /// The statement that limits the wait for a view to a second, if a reader is waited for.
     fn before_view(&self) -> Option<&'static str> {
         None
     }
 
-    /// The statement that ends the limit of [`before_view`](Self::before_view), where the end of
-    /// the transaction does not.
+    /// The statement that ends this limit, where the end of the transaction does not.
     fn after_view(&self) -> Option<&'static str> {
         None
     }
@@ -234,8 +232,7 @@ pub(crate) trait Dialect: Backend {
         checkpoints: Vec<Checkpoint>,
     ) -> Statement;
 
-    /// The query for the stored events in these gaps, of these types where some are given; those of
-    /// an aggregate in their order.
+    /// The query for the stored events of these types in gaps, those of an aggregate in order.
     fn events_in(
         &self,
         tables: &Tables,
