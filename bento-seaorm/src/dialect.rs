@@ -12,6 +12,7 @@ mod postgres;
 mod sqlite;
 
 mod indexes;
+mod pending;
 mod projecting;
 mod renewal;
 mod sql;
@@ -22,12 +23,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bento_core::outbox::{OutboxEntry, ShardId};
+use bento_core::outbox::OutboxEntry;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, Value};
+use sea_orm::{DbBackend, DbErr, Statement, TransactionOptions, Value};
 use uuid::Uuid;
 
+pub(crate) use self::pending::{delete_pending, keep_pending};
 pub(crate) use self::renewal::{Horizon, LockLimit, Renewal, Renewed};
 pub(crate) use self::sql::{
     Bind, Sql, after, any_of, any_of_ids, any_of_texts, before, binds, in_list, marks,
@@ -425,60 +427,6 @@ pub(crate) fn for_tables(
 /// The advice to an operator whose setting is the reason of an error.
 pub(crate) fn advice(backend: DbBackend, error: &DbErr) -> Option<&'static str> {
     of(backend).ok()?.advice(database_error(error)?)
-}
-
-/// Deletes rows of the outbox or moves them to the published ones, where the statement that renews
-/// the lease cannot do so.
-async fn settle_published(
-    tx: &StoreTransaction,
-    dialect: &'static dyn Dialect,
-    tables: &Tables,
-    shard: ShardId,
-    positions: Vec<i64>,
-    keep: bool,
-) -> Result<(), DbErr> {
-    if positions.is_empty() {
-        return Ok(());
-    }
-    if keep {
-        let keep = keep_pending(dialect, tables, shard, positions.clone());
-        tx.execute_raw(keep.build()).await?;
-    }
-    let delete = delete_pending(dialect, tables, shard, positions);
-    tx.execute_raw(delete.build()).await?;
-    Ok(())
-}
-
-/// The copying of pending rows to the published ones, each event once.
-pub(crate) fn keep_pending<'a>(
-    dialect: &'static dyn Dialect,
-    tables: &'a Tables,
-    shard: ShardId,
-    positions: Vec<i64>,
-) -> Sql<'a> {
-    Sql::new(
-        dialect,
-        tables,
-        "INSERT INTO {published} (shard, position, {event}, published_at) \
-         SELECT shard, position, {event}, {now} FROM {outbox} WHERE shard = ? AND position IN (?)",
-        binds![shard, any_of(positions)],
-    )
-    .or_leave(tables.published(), &["event_id"])
-}
-
-/// The deletion of pending rows.
-pub(crate) fn delete_pending<'a>(
-    dialect: &'static dyn Dialect,
-    tables: &'a Tables,
-    shard: ShardId,
-    positions: Vec<i64>,
-) -> Sql<'a> {
-    Sql::new(
-        dialect,
-        tables,
-        "DELETE FROM {outbox} WHERE shard = ? AND position IN (?)",
-        binds![shard, any_of(positions)],
-    )
 }
 
 /// `n` placeholders for each of `rows` rows: `($1, $2), ($3, $4)`.

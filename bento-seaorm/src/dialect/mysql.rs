@@ -306,7 +306,8 @@ impl Dialect for MySql {
             if renewed.rows_affected() == 0 {
                 return Ok(None);
             }
-            super::settle_published(tx, &MySql, tables, lease.shard, published, keep).await?;
+            super::pending::settle_published(tx, &MySql, tables, lease.shard, published, keep)
+                .await?;
             Ok(Some(Renewed {
                 revision: renewed.last_insert_id().cast_signed(),
                 horizon: None,

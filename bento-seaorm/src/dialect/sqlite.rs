@@ -206,7 +206,8 @@ impl Dialect for Sqlite {
             let Some(row) = tx.query_one_raw(renew.build()).await? else {
                 return Ok(None);
             };
-            super::settle_published(tx, &Sqlite, tables, lease.shard, published, keep).await?;
+            super::pending::settle_published(tx, &Sqlite, tables, lease.shard, published, keep)
+                .await?;
             Ok(Some(Renewed {
                 revision: row.try_get_by_index(0)?,
                 horizon: None,
