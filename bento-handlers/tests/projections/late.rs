@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::scene::{Credited, LARGE, Large, Ledger, LedgerEvent, Opened, Scene, add, deliver};
+use crate::scene::{
+    Credited, LARGE, Large, Ledger, LedgerEvent, Opened, Scene, add, deliver, number_of_waiting,
+};
 use crate::support::{TestDatabase, in_database};
 
 /// Longer than any step takes; what does not end has failed.
@@ -313,16 +315,8 @@ impl<'a> Case<'a> {
                  p.state LIKE 'Waiting for table%')"
             ),
         };
-        // MariaDB looks at its transactions anew only if nobody has asked for 100 ms.
-        let pause = match self.scene.database.is(DbBackend::MySql) {
-            true => Duration::from_millis(120),
-            false => Duration::from_millis(5),
-        };
-        let look = async {
-            while self.scene.database.number(&waiting).await < times {
-                sleep(pause).await;
-            }
-        };
+        let look =
+            async { while number_of_waiting(self.scene.database, &waiting).await < times {} };
         let waits = timeout(LIMIT, look).await;
         waits.unwrap_or_else(|_| panic!("nothing waits in {statement}"));
     }

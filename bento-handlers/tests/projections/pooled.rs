@@ -6,9 +6,9 @@ use bento_relay::publish::{FailureClass, Publisher as _, RelayTerms};
 use bento_relay::store::RelayStore as _;
 use bento_seaorm::OutboxConnection;
 use sea_orm::{ConnectionTrait, DbBackend, TransactionTrait};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::scene::{Scene, deliver, v1, v2};
+use crate::scene::{Scene, deliver, number_of_waiting, v1, v2};
 use crate::support::{TestDatabase, in_database, on_every_back_end};
 
 on_every_back_end!(a_version_is_built_with_one_connection);
@@ -55,13 +55,7 @@ async fn an_end_waits_for_a_batch_without_the_leases(database: &TestDatabase) {
     row.execute_unprepared(lock).await.unwrap();
     let projections = scene.projections().await;
     let forgetting = tokio::spawn(async move { projections.forget(&v1()).await });
-    // MariaDB looks at its transactions anew only if nobody has asked for 100 ms.
-    let pause = Duration::from_millis(120);
-    let look = async {
-        while database.number(waiting(database)).await == 0 {
-            sleep(pause).await;
-        }
-    };
+    let look = async { while number_of_waiting(database, waiting(database)).await == 0 {} };
     timeout(Duration::from_secs(60), look).await.unwrap();
     let leases = "SELECT shard FROM bento_relay_shard FOR UPDATE NOWAIT";
     database.db.execute_unprepared(leases).await.unwrap();

@@ -12,7 +12,8 @@ use bento_seaorm::{
     OutboxConnection, OutboxStore, OutboxTransaction, ProjectionKey, ProjectionState,
     ProjectionStatus, Projections,
 };
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend};
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::support::TestDatabase;
@@ -52,6 +53,20 @@ impl Ledger {
             self.cents += credited.cents;
         }
     }
+}
+
+/// Asks how many statements wait for a lock. MariaDB looks at its transactions anew only if nobody
+/// has asked for 100 ms, so the tests of this process take turns.
+pub async fn number_of_waiting(database: &TestDatabase, waiting: &str) -> i64 {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let (turn, pause) = match database.backend() {
+        DbBackend::MySql => (Some(TURN.lock().await), Duration::from_millis(120)),
+        _ => (None, Duration::from_millis(5)),
+    };
+    sleep(pause).await;
+    let waiting = database.number(waiting).await;
+    drop(turn);
+    waiting
 }
 
 /// A credit at which every version fails, until it is told otherwise.
