@@ -6,7 +6,7 @@
     reason = "a test of what users write"
 )]
 
-use bento_core::{Aggregate as _, PendingEvents, aggregate, domain_event};
+use bento_core::{PendingEvents, aggregate, domain_event};
 use bento_handlers::{Batch, HandleError, Handlers, ProjectionSettings, projection};
 use bento_seaorm::{OutboxConnection, OutboxStore, OutboxTransaction, ProjectionStatus};
 use bento_testkit::{database_in_memory, project_all};
@@ -32,6 +32,7 @@ impl Account {
 }
 
 /// Refuses an event of no cents.
+#[derive(Debug)]
 #[projection(name = "total", version = 1)]
 pub struct Total;
 
