@@ -186,7 +186,7 @@ impl Broker {
                 let mut stream = self.context().await.get_stream(&self.name).await.unwrap();
                 let last = stream.info().await.unwrap().state.last_sequence;
                 let place = match place {
-                    Some(place) => place.parse().unwrap(),
+                    Some(place) => place.split('@').next().unwrap().parse().unwrap(),
                     // The place that the consumer of the broker keeps.
                     None => {
                         let consumer = stream.consumer_info(SOURCE).await.unwrap();
