@@ -92,7 +92,7 @@ impl ProjectionSettings {
         self.page.min(usize::try_from(most).unwrap_or(usize::MAX))
     }
 
-    /// The time that a page of so many events takes at least.
+    /// The time that a page of this many events takes at least.
     pub(crate) fn time_for(&self, events: u64) -> Duration {
         self.throttle.map_or(Duration::ZERO, |throttle| {
             Duration::from_secs_f64(events as f64 / f64::from(throttle.get()))

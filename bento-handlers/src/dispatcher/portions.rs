@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// The longest time that is kept back for the answer to the relay.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// The number of events of a part from which on it is no longer limited.
+/// The number of events from which on the size of a part is not limited.
 const UNLIMITED: usize = 1 << 14;
 
 /// The most events of a part for each handler of which a part took too long. It is remembered

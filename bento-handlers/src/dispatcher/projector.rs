@@ -45,14 +45,14 @@ impl Pace {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Notes that so many events did not end in time, and returns how many may.
+    /// Notes a part of this many events that did not end in time. Returns the size of the next one.
     fn too_long(&self, events: usize) -> usize {
         let fewer = (events / FEWER).max(1);
         self.0.store(fewer, Ordering::Relaxed);
         fewer
     }
 
-    /// Notes that so many events have ended in time.
+    /// Notes a part of this many events that has ended in time.
     fn done(&self, events: usize) {
         let more = events.saturating_mul(2).min(MOST);
         self.0.fetch_max(more, Ordering::Relaxed);

@@ -38,8 +38,8 @@ impl Pruning {
         }
     }
 
-    /// True if it is time to. The first time is at random, so that of processes that live for a
-    /// shorter time than it takes one in so many removes records.
+    /// True if records are due to be removed. The first time is random, so that records are removed
+    /// also where every process lives for less than the interval.
     fn is_due(&self, now: Instant) -> bool {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let due = *next.get_or_insert_with(|| now + EVERY.mul_f64(fastrand::f64()));

@@ -301,7 +301,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Waits until a statement waits for a lock, so many times.
+    /// Waits until this number of statements of a text wait for a lock.
     async fn until_it_waits(&self, statement: &str, times: i64) {
         let waiting = match self.scene.database.backend() {
             DbBackend::Postgres => format!(

@@ -55,8 +55,8 @@ impl Ledger {
     }
 }
 
-/// Asks how many statements wait for a lock. MariaDB looks at its transactions anew only if nobody
-/// has asked for 100 ms, so the tests of this process take turns.
+/// Asks how many statements wait for a lock. MariaDB reads its transactions again only
+/// 100 ms after the last query for them, so the tests of this process take turns.
 pub async fn number_of_waiting(database: &TestDatabase, waiting: &str) -> i64 {
     static TURN: Mutex<()> = Mutex::const_new(());
     let (turn, pause) = match database.backend() {

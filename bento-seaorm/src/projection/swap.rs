@@ -74,8 +74,8 @@ impl OutboxTransaction {
         })
     }
 
-    /// Shows the tables of a version in its views. Last in the swap, so that nobody waits for a
-    /// view for longer than it takes to commit.
+    /// Shows the tables of a version in its views. Last in the swap, so that readers
+    /// wait for a view only while the swap commits.
     async fn show(
         &self,
         dialect: &'static dyn Dialect,

@@ -125,7 +125,7 @@ async fn a_killed_build_projects_each_event_once(database: &TestDatabase) {
     tell("builds", database, &counts, began);
 }
 
-/// Makes version 2 a new one again, which nobody has built.
+/// Makes version 2 new again, as before its build.
 async fn again(scene: &Scene<'_>) {
     for reset in [
         "UPDATE bento_projection SET status = 'building', place = NULL, built = 0, builder = NULL \

@@ -32,8 +32,8 @@ enum Part {
 
 impl Dispatcher {
     /// Projects a batch. One that fails is divided, until the event that fails is the first; there
-    /// the projection stops, and so every later event waits. What there is no time for is not
-    /// tried.
+    /// the projection stops, and so every later event waits. Events behind the limit of time are
+    /// answered as not tried.
     pub(crate) async fn project(
         &self,
         projected: &Projected,
