@@ -1,12 +1,14 @@
 //! Payloads as bytes: JSON, written in one pass and read back at whatever version was stored.
 
+use std::sync::Arc;
+
 use crate::event::{AnyEvent, DomainEvent, EventDescriptor};
-use crate::payload::UpcastFault;
 pub use crate::payload::{DecodeError, encode};
+use crate::payload::{UpcastFault, as_text};
 
 /// Reads a stored payload as an `E`, whatever version it was written with.
 ///
-/// The current version is one [`serde_json::from_slice`]; an earlier one runs its chain of
+/// The current version is one [`serde_json::from_str`]; an earlier one runs its chain of
 /// upcasters once.
 ///
 /// ```
@@ -56,13 +58,13 @@ impl<E: DomainEvent> AnyEvent for E {
     }
 }
 
-/// The payload as a boxed event, as the registry keeps it.
+/// The payload as an event of any type, as the registry reads it.
 pub(crate) fn decode_any<E: DomainEvent>(
     version: u32,
     payload: &[u8],
-) -> Result<Box<dyn AnyEvent>, DecodeError> {
+) -> Result<Arc<dyn AnyEvent>, DecodeError> {
     match decode_version::<E>(version, payload) {
-        Ok(event) => Ok(Box::new(event)),
+        Ok(event) => Ok(Arc::new(event)),
         Err(error) => Err(error),
     }
 }
@@ -92,7 +94,7 @@ pub(crate) fn decode_known_version<E: DomainEvent>(
     if version != E::VERSION {
         return E::decode_older(version, payload);
     }
-    match serde_json::from_slice(payload) {
+    match serde_json::from_str(as_text(payload)?) {
         Ok(event) => Ok(event),
         Err(source) => Err(UpcastFault::in_payload(payload, source)),
     }
@@ -149,7 +151,7 @@ fn malformed(
 /// Serde has no place for a fault in flattened fields, which it reads last.
 fn reads_back(
     event: &EventDescriptor,
-    read: Result<Box<dyn AnyEvent>, DecodeError>,
+    read: Result<Arc<dyn AnyEvent>, DecodeError>,
 ) -> Result<(), DecodeError> {
     match read {
         Ok(_) => Ok(()),

@@ -1,6 +1,7 @@
 //! The one shape that crosses boundaries: a serialised event with its metadata.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -171,7 +172,7 @@ impl Envelope {
     ///
     /// # Errors
     /// [`DecodeError`], which tells four causes apart.
-    pub fn decode_any(&self) -> Result<Box<dyn AnyEvent>, DecodeError> {
+    pub fn decode_any(&self) -> Result<Arc<dyn AnyEvent>, DecodeError> {
         Registry::global().decode(&self.event_type, self.schema_version, &self.payload)
     }
 }

@@ -195,18 +195,6 @@ impl dyn AnyEvent {
         any.downcast_ref()
     }
 
-    /// The event as an owned `E`.
-    ///
-    /// # Errors
-    /// The event itself, if it is not an `E`.
-    pub fn downcast<E: DomainEvent>(self: Box<Self>) -> Result<Box<E>, Box<dyn AnyEvent>> {
-        if !self.is::<E>() {
-            return Err(self);
-        }
-        let any: Box<dyn Any + Send + Sync> = self;
-        Ok(any.downcast().expect("the type was just checked"))
-    }
-
     /// The event as a shared `E`.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! brought forward from earlier versions. No type of an event is known here.
 
 use serde::Serialize;
+use serde::de::Error as _;
 
 pub use self::error::{DecodeError, UpcastFault};
 pub use self::fields::RawFields;
@@ -15,6 +16,20 @@ mod finite;
 mod forward;
 mod history;
 mod path;
+
+/// The payload as text, whose strings are not looked at a second time.
+///
+/// # Errors
+/// If it is not UTF-8, as JSON has to be.
+pub(crate) fn as_text(payload: &[u8]) -> Result<&str, UpcastFault> {
+    str::from_utf8(payload).map_err(|error| {
+        let source = serde_json::Error::custom(format_args!(
+            "JSON is UTF-8, and byte {} of the payload is not",
+            error.valid_up_to() + 1
+        ));
+        UpcastFault::new(None, source)
+    })
+}
 
 /// Appends `value` as JSON.
 ///

@@ -10,7 +10,7 @@
 //! Decision: docs/decisions/0005-the-registry-reads-one-type-per-schema.md
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 pub use self::catalogue::{
     Catalogue, CatalogueAggregate, CatalogueEvent, CatalogueField, CatalogueVersion,
@@ -28,7 +28,7 @@ mod fault;
 mod lint;
 mod stored;
 
-type Decode = fn(u32, &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError>;
+type Decode = fn(u32, &[u8]) -> Result<Arc<dyn AnyEvent>, DecodeError>;
 
 /// The registration that `#[domain_event]` submits. Not public API: written by the macro.
 #[doc(hidden)]
@@ -164,7 +164,7 @@ impl Registry {
         schema: &str,
         version: u32,
         payload: &[u8],
-    ) -> Result<Box<dyn AnyEvent>, DecodeError> {
+    ) -> Result<Arc<dyn AnyEvent>, DecodeError> {
         match self.reader(schema, version) {
             Some(reader) => (reader.decode)(version, payload),
             None => Err(DecodeError::UnknownEventType {

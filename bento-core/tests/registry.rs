@@ -126,9 +126,9 @@ fn a_schema_is_read_as_its_current_version_and_downcast() {
         .unwrap();
     assert_eq!(event.descriptor().rust_name, "OrderCreated");
     assert_eq!(event.downcast_ref::<OrderCreated>().unwrap().number, "7");
-    let event = event.downcast::<OrderPaid>().unwrap_err();
+    let event = event.downcast_arc::<OrderPaid>().unwrap_err();
     assert_eq!(
-        *event.downcast::<OrderCreated>().unwrap(),
+        *event.downcast_arc::<OrderCreated>().unwrap(),
         OrderCreated { number: "7".into() }
     );
 }

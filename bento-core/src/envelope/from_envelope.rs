@@ -74,6 +74,5 @@ pub fn one_of<E>(
     envelope: &Envelope,
     from_any: impl FnOnce(Arc<dyn AnyEvent>) -> Option<E>,
 ) -> Result<E, DecodeError> {
-    let event = envelope.decode_any()?;
-    from_any(Arc::from(event)).ok_or_else(|| codec::not_listed(&envelope.event_type))
+    from_any(envelope.decode_any()?).ok_or_else(|| codec::not_listed(&envelope.event_type))
 }

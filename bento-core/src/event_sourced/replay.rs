@@ -1,7 +1,5 @@
 //! Stored events back to an aggregate.
 
-use std::sync::Arc;
-
 use super::EventSourced;
 use crate::aggregate::AggregateEvents;
 use crate::codec::DecodeError;
@@ -109,7 +107,7 @@ impl<A: EventSourced> Replay<A> {
         let event = Registry::global()
             .decode(event_type, version, payload)
             .map_err(|source| StreamFault::Undecodable { sequence, source })?;
-        let event = A::Event::from_any(Arc::from(event)).ok_or_else(|| StreamFault::NotListed {
+        let event = A::Event::from_any(event).ok_or_else(|| StreamFault::NotListed {
             sequence,
             event_type: event_type.to_owned(),
             aggregate: A::DESCRIPTOR.rust_name,

@@ -9,10 +9,11 @@ use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor,
 };
-use serde_json::de::SliceRead;
+use serde_json::de::StrRead;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+use super::as_text;
 use super::error::UpcastFault;
 use super::fields::{Name, RawFields};
 use super::history::{Addition, Step};
@@ -25,7 +26,7 @@ pub(crate) fn read_forward<E: DeserializeOwned>(
     history: &'static [Step],
 ) -> Result<E, UpcastFault> {
     let way = Way::since(version, history);
-    let mut json = serde_json::Deserializer::from_slice(payload);
+    let mut json = serde_json::Deserializer::from_str(as_text(payload)?);
     let mut place = Place::default();
     let read = E::deserialize(Forward {
         json: &mut json,
@@ -196,7 +197,7 @@ fn fault_of_default(name: &str, value: &[u8], source: serde_json::Error) -> Upca
 
 /// The whole payload.
 struct Forward<'de, 'r> {
-    json: &'r mut serde_json::Deserializer<SliceRead<'de>>,
+    json: &'r mut serde_json::Deserializer<StrRead<'de>>,
     way: &'de Way,
     place: &'r mut Place<'de>,
 }

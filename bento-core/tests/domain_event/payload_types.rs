@@ -1,5 +1,7 @@
 //! The types of fields that people use, in a payload and back.
 
+use bento_core::report::with_causes;
+
 use super::*;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +63,37 @@ fn the_types_people_use_survive_the_round_trip() {
         json.contains(r#""type":[1,"x"]"#) && json.contains(&i128::MIN.to_string()),
         "{json}"
     );
+}
+
+/// JSON is UTF-8, also where a field is not read.
+#[test]
+fn bytes_that_are_not_utf_8_are_malformed_at_every_version() {
+    #[domain_event(schema = "remark.made", version = 2)]
+    #[derive(Debug)]
+    #[allow(dead_code)]
+    struct RemarkMade {
+        text: String,
+        #[event(since = 2, default = "en")]
+        language: String,
+    }
+    for payload in [
+        &b"{\"text\":\"a\xFF\",\"language\":\"en\"}"[..],
+        b"{\"text\":\"a\",\"language\":\"en\",\"unread\":\"\xFF\"}",
+        b"{\"text\":\"a\",\"language\":\"en\"}\xFF",
+    ] {
+        for version in [1, 2] {
+            let error = codec::decode::<RemarkMade>("remark.made", version, payload).unwrap_err();
+            let at = payload.iter().position(|byte| *byte == 0xFF).unwrap() + 1;
+            let text = with_causes(&error);
+            assert!(text.contains("`remark.made`"), "{text}");
+            assert!(
+                text.contains(&format!(
+                    "JSON is UTF-8, and byte {at} of the payload is not"
+                )),
+                "{text}"
+            );
+        }
+    }
 }
 
 #[test]

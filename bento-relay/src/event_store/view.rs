@@ -1,7 +1,5 @@
 //! Read models of one aggregate that are made when they are asked for.
 
-use std::sync::Arc;
-
 use bento_core::aggregate::AggregateEvents;
 use bento_core::event_sourced::StreamFault;
 use bento_core::{Aggregate, Envelope, EventSourced, Registry};
@@ -106,7 +104,7 @@ fn read<A: EventSourced>(stored: &Envelope, last: i64) -> Result<A::Event, Strea
     let event = Registry::global()
         .decode(&stored.event_type, stored.schema_version, &stored.payload)
         .map_err(|source| StreamFault::Undecodable { sequence, source })?;
-    A::Event::from_any(Arc::from(event)).ok_or_else(|| StreamFault::NotListed {
+    A::Event::from_any(event).ok_or_else(|| StreamFault::NotListed {
         sequence,
         event_type: stored.event_type.to_string(),
         aggregate: A::DESCRIPTOR.rust_name,
