@@ -153,6 +153,11 @@ pub(crate) trait Dialect: Backend {
         false
     }
 
+    /// True if a column has one type in all rows of a statement.
+    fn types_columns(&self) -> bool {
+        true
+    }
+
     /// True if positions are not in the order of the commits, and all events are read as
     /// differences of snapshots of the database.
     fn reads_differences(&self) -> bool {

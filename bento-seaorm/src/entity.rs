@@ -119,9 +119,24 @@ where
     /// # Errors
     /// The driver's, if the cell holds something else.
     pub(crate) fn get<T: CellType<'r, R::Database>>(&self, column: usize) -> Result<T, DbErr> {
-        let cell = self.row.try_get(self.first + column);
-        cell.map_err(|error| DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))))
+        self.row.try_get(self.first + column).map_err(unread)
     }
+
+    /// The value of a cell whose column is known to hold this type.
+    ///
+    /// # Errors
+    /// The driver's, if the value cannot be read.
+    pub(crate) fn get_unchecked<T: CellType<'r, R::Database>>(
+        &self,
+        column: usize,
+    ) -> Result<T, DbErr> {
+        let cell = self.row.try_get_unchecked(self.first + column);
+        cell.map_err(unread)
+    }
+}
+
+fn unread(error: sea_orm::sqlx::Error) -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
 }
 
 fn kind(stored: Option<String>) -> Result<EventKind, DbErr> {

@@ -25,6 +25,8 @@ mod late_commits;
 mod ledger;
 #[path = "transaction/limits.rs"]
 mod limits;
+#[path = "transaction/loading.rs"]
+mod loading;
 #[path = "transaction/log.rs"]
 mod log;
 #[path = "transaction/meter.rs"]

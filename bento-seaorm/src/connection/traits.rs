@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::OutboxConnection;
-use crate::session::ConnectionStream;
+use crate::session::{ConnectionStream, FoldRows};
 use crate::transaction::OutboxTransaction;
 
 #[async_trait::async_trait]
@@ -60,6 +60,23 @@ impl StreamTrait for OutboxConnection {
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
         self.warn_inside_own_scope();
         Box::pin(async move { Ok(ConnectionStream::new(self.inner().stream_raw(stmt).await?)) })
+    }
+}
+
+impl FoldRows for OutboxConnection {
+    async fn fold_rows<S, E, F>(
+        &self,
+        select: Statement,
+        state: S,
+        step: F,
+    ) -> Result<Result<S, E>, DbErr>
+    where
+        S: Send + 'static,
+        E: Send + 'static,
+        F: FnMut(&mut S, &QueryResult) -> Result<(), E> + Send + 'static,
+    {
+        self.warn_inside_own_scope();
+        self.inner.fold_rows(select, state, step).await
     }
 }
 

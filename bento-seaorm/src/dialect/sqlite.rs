@@ -73,6 +73,11 @@ impl Dialect for Sqlite {
         Some(format!(" RETURNING {column}"))
     }
 
+    /// A value has a type of its own.
+    fn types_columns(&self) -> bool {
+        false
+    }
+
     fn read_checkpoints(&self, of: Checkpoints<'_>) -> Statement {
         projecting::read_list(&Sqlite, of)
     }

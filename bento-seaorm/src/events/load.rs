@@ -3,18 +3,20 @@
 use bento_core::event_sourced::{Replay, Snapshots, StreamFault};
 use bento_core::{Aggregate, EventSourced, telemetry};
 use bento_relay::event_store::Moment;
-use sea_orm::{ConnectionTrait, QueryResult, Statement};
+use sea_orm::{DbErr, QueryResult, Statement};
 use tracing::{Instrument as _, Span};
 
+use super::row::{Applied, Rows};
 use super::snapshot::{self, Read, Restored, Tail};
-use super::{row, span};
+use super::span;
 use crate::dialect::{self, Dialect, Sql, binds};
 use crate::error::Error;
+use crate::session::FoldRows;
 use crate::stream::StreamId;
 use crate::tables::Tables;
 
-/// The number of events that are read at once.
-const PAGE: u64 = 4_096;
+/// The most events that are read with a snapshot. The database sorts them.
+const TAIL: u64 = 4_096;
 
 /// Makes an aggregate of its events, up to a moment if one is given. Returns `None` if it has none.
 ///
@@ -23,7 +25,7 @@ const PAGE: u64 = 4_096;
 ///
 /// # Errors
 /// [`Error::Stream`] if the events cannot be what they should; else what the database says.
-pub(crate) async fn load<A: EventSourced, C: ConnectionTrait>(
+pub(crate) async fn load<A: EventSourced, C: FoldRows>(
     connection: &C,
     tables: &Tables,
     id: A::Id,
@@ -62,7 +64,7 @@ struct Load<'a, C> {
     until: Option<Moment>,
 }
 
-impl<C: ConnectionTrait> Load<'_, C> {
+impl<C: FoldRows> Load<'_, C> {
     async fn all<A: EventSourced>(&self, id: A::Id) -> Result<Option<A>, Error> {
         self.behind(0, Replay::new(id)).await
     }
@@ -81,11 +83,11 @@ impl<C: ConnectionTrait> Load<'_, C> {
                 Some(Moment::Sequence(last)) => last,
                 _ => i64::MAX,
             },
-            limit: PAGE,
+            limit: TAIL,
         };
         let rows = self.query(read.select()).await?;
         let tail = Tail::of(&rows)?;
-        let is_last = (tail.events.len() as u64) < PAGE;
+        let is_last = (tail.events.len() as u64) < TAIL;
         let (from, mut replay) = match snapshot::restore(snapshots, id, &tail)? {
             Restored::At(from, replay) => (from, replay),
             Restored::Unusable(id) => {
@@ -93,8 +95,9 @@ impl<C: ConnectionTrait> Load<'_, C> {
                 return Ok(loaded.map(|loaded| self.asking(loaded)));
             }
         };
+        let mut rows = Rows::of(self.dialect);
         for row in tail.behind(from) {
-            self.apply(&mut replay, row)?;
+            apply(&mut replay, &mut rows, row).map_err(|unread| self.unread(unread))?;
         }
         let loaded = match is_last {
             true => self.finish(from, replay),
@@ -119,25 +122,22 @@ impl<C: ConnectionTrait> Load<'_, C> {
     async fn behind<A: EventSourced>(
         &self,
         from: i64,
-        mut replay: Replay<A>,
+        replay: Replay<A>,
     ) -> Result<Option<A>, Error> {
-        loop {
-            let rows = self.query(self.after(replay.sequence())).await?;
-            for row in &rows {
-                self.apply(&mut replay, row)?;
-            }
-            if (rows.len() as u64) < PAGE {
-                return self.finish(from, replay);
-            }
-        }
+        let select = self.after(replay.sequence());
+        let mut rows = Rows::of(self.dialect);
+        let step = move |replay: &mut Replay<A>, row: &QueryResult| apply(replay, &mut rows, row);
+        let folded = self.connection.fold_rows(select, replay, step).await;
+        let replay = folded.map_err(|error| self.failed(error))?;
+        self.finish(from, replay.map_err(|unread| self.unread(unread))?)
     }
 
     async fn query(&self, select: Statement) -> Result<Vec<QueryResult>, Error> {
         let rows = self.connection.query_all_raw(select).await;
-        rows.map_err(|error| Error::from_statement(self.dialect.backend(), error))
+        rows.map_err(|error| self.failed(error))
     }
 
-    /// The page of events behind this number.
+    /// The events behind this number.
     fn after(&self, sequence: i64) -> Statement {
         let StreamId {
             aggregate_type,
@@ -160,25 +160,7 @@ impl<C: ConnectionTrait> Load<'_, C> {
                 binds![aggregate_type, id, self.dialect.time(at)],
             ),
         };
-        select
-            .then(" ORDER BY sequence LIMIT ?", binds![PAGE])
-            .build()
-    }
-
-    fn apply<A: EventSourced>(
-        &self,
-        replay: &mut Replay<A>,
-        row: &QueryResult,
-    ) -> Result<(), Error> {
-        let row::Applied {
-            sequence,
-            event_type,
-            version,
-            payload,
-        } = row::read(row)?;
-        replay
-            .apply(sequence, event_type, version, payload)
-            .map_err(|fault| self.broken(fault))
+        select.then(" ORDER BY sequence", []).build()
     }
 
     fn finish<A: EventSourced>(&self, from: i64, replay: Replay<A>) -> Result<Option<A>, Error> {
@@ -193,4 +175,48 @@ impl<C: ConnectionTrait> Load<'_, C> {
             fault: Box::new(fault),
         }
     }
+    fn unread(&self, unread: Unread) -> Error {
+        match unread {
+            Unread::Cell(error) => error.into(),
+            Unread::Event(fault) => self.broken(fault),
+        }
+    }
+
+    fn failed(&self, error: DbErr) -> Error {
+        Error::from_statement(self.dialect.backend(), error)
+    }
+}
+
+/// An event that an aggregate cannot be made of.
+enum Unread {
+    /// A cell of its row is of another type.
+    Cell(DbErr),
+    Event(StreamFault),
+}
+
+impl From<DbErr> for Unread {
+    fn from(error: DbErr) -> Self {
+        Self::Cell(error)
+    }
+}
+
+impl From<StreamFault> for Unread {
+    fn from(fault: StreamFault) -> Self {
+        Self::Event(fault)
+    }
+}
+
+/// Applies the event of a row.
+fn apply<A: EventSourced>(
+    replay: &mut Replay<A>,
+    rows: &mut Rows,
+    row: &QueryResult,
+) -> Result<(), Unread> {
+    let Applied {
+        sequence,
+        event_type,
+        version,
+        payload,
+    } = rows.read(row)?;
+    Ok(replay.apply(sequence, event_type, version, payload)?)
 }

@@ -32,7 +32,10 @@ impl Shielded {
         &self.0
     }
 
-    async fn run<T: Send + 'static, F: Future<Output = Result<T, DbErr>> + Send + 'static>(
+    pub(super) async fn run<
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+    >(
         &self,
         statement: impl FnOnce(DatabaseConnection) -> F,
     ) -> Result<T, DbErr> {

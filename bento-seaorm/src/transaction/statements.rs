@@ -14,7 +14,7 @@ use sea_orm::{
 use super::physical::Physical;
 use super::{OutboxTransaction, control};
 use crate::error::Error;
-use crate::session::Session;
+use crate::session::{Caller, Fold, FoldRows, Session};
 
 impl OutboxTransaction {
     async fn forward<T: Send + 'static>(
@@ -74,6 +74,27 @@ impl ConnectionTrait for OutboxTransaction {
 
     fn is_mock_connection(&self) -> bool {
         self.physical.session().is_mock_connection()
+    }
+}
+
+impl FoldRows for OutboxTransaction {
+    async fn fold_rows<S, E, F>(
+        &self,
+        select: Statement,
+        state: S,
+        step: F,
+    ) -> Result<Result<S, E>, DbErr>
+    where
+        S: Send + 'static,
+        E: Send + 'static,
+        F: FnMut(&mut S, &QueryResult) -> Result<(), E> + Send + 'static,
+    {
+        let (session, caller) = (self.session(), Caller::new());
+        let fold = Fold::new(state, step, &caller);
+        let folded = self
+            .forward(async move { fold.over(&*session, select).await })
+            .await?;
+        Ok(folded.resume())
     }
 }
 
