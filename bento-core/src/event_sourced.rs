@@ -188,7 +188,15 @@ pub mod storage {
 #[doc(hidden)]
 pub fn apply_raised<A: EventSourced>(aggregate: &mut A, event: &Arc<dyn AnyEvent>) {
     let event = A::Event::from_any(Arc::clone(event));
-    aggregate.apply_event(&event.expect("an aggregate raises only the events it lists"));
+    let event = event.expect("an aggregate raises only the events it lists");
+    // An `apply` may put a new struct in the place of the old one, which would lose both.
+    let pending = aggregate.pending_events().list().cloned();
+    let version = aggregate.version();
+    aggregate.apply_event(&event);
+    aggregate.pending_events_mut().keep(pending);
+    if let Some(version) = version.filter(|version| aggregate.version() != Some(*version)) {
+        aggregate.set_version(version);
+    }
 }
 
 /// Applies an event by the method `apply` of the aggregate. Not public API: called by the

@@ -107,6 +107,17 @@ impl PendingEvents {
         self.list.as_ref()
     }
 
+    /// Goes on with the list that was here before, if another one has taken its place.
+    pub(crate) fn keep(&mut self, before: Option<Arc<PendingList>>) {
+        let Some(before) = before else { return };
+        let is_same = |list: &Arc<PendingList>| Arc::ptr_eq(list, &before);
+        if self.list.as_ref().is_some_and(is_same) {
+            return;
+        }
+        let list = self.list.replace(before);
+        self.absorb(&mut Self { list });
+    }
+
     pub(crate) fn shared(&mut self) -> Arc<PendingList> {
         Arc::clone(self.list.get_or_insert_default())
     }

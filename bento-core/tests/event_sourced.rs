@@ -117,6 +117,61 @@ mod raising {
         account.discard();
     }
 
+    /// Replaced as a whole by its first event.
+    #[aggregate(event_sourced, events(AccountOpened, AccountCredited))]
+    #[derive(Debug, Default)]
+    pub struct Remade {
+        id: u32,
+        #[aggregate(version)]
+        version: i64,
+        balance: i64,
+        events: PendingEvents,
+    }
+
+    impl Remade {
+        fn apply(&mut self, event: &RemadeEvent) {
+            match event {
+                RemadeEvent::AccountOpened(opened) => {
+                    *self = Self {
+                        id: opened.number,
+                        ..Self::default()
+                    };
+                }
+                RemadeEvent::AccountCredited(credited) => self.balance += credited.cents,
+            }
+        }
+    }
+
+    #[test]
+    fn an_apply_that_replaces_the_struct_loses_no_event() {
+        let mut account = Remade::from_events([AccountOpened { number: 7 }]);
+        account.raise(AccountCredited { cents: 5 });
+        account.raise(AccountOpened { number: 7 });
+        account.raise(AccountCredited { cents: 3 });
+        assert_eq!((account.version, account.balance), (1, 3));
+        let raised = account.take();
+        let is_credit = |event: &RemadeEvent| matches!(event, RemadeEvent::AccountCredited(_));
+        assert_eq!(
+            raised.iter().map(is_credit).collect::<Vec<_>>(),
+            [true, false, true]
+        );
+    }
+
+    #[test]
+    fn an_apply_that_replaces_the_struct_keeps_it_collected() {
+        let (unit_of_work, root) = UnitOfWork::open();
+        let mut account = Remade::from_events([AccountOpened { number: 7 }]);
+        unit_of_work.scope_sync(|| {
+            account.raise(AccountCredited { cents: 5 });
+            account.raise(AccountOpened { number: 7 });
+        });
+        let saving = unit_of_work.save(root, &mut account).unwrap();
+        assert_eq!((saving.version_before(), saving.events()), (Some(1), 2));
+        saving.failed();
+        unit_of_work.discard(root);
+        account.discard();
+    }
+
     #[test]
     fn a_panic_while_an_event_is_applied_raises_nothing() {
         let (unit_of_work, root) = UnitOfWork::open();
