@@ -605,6 +605,47 @@ mod snapshots {
         assert_eq!(id, 8);
     }
 
+    account!(measured, (), (AccountCredited), { level: f64 });
+
+    /// Some hundred numbers of many magnitudes.
+    fn fractions() -> impl Iterator<Item = f64> {
+        let mut bits = 7_u64;
+        let mut next = move || {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            bits >> 11
+        };
+        let number = move |power: i32| next() as f64 * 10_f64.powi(power - 30);
+        (0..300).map(|nth| nth % 30).map(number)
+    }
+
+    #[test]
+    fn a_fraction_in_a_state_comes_back_to_its_last_bit() {
+        let snapshots = measured::Account::SNAPSHOTS.unwrap();
+        for level in fractions() {
+            let mut account = measured::Account::with_id(7);
+            account.level = level;
+            let state = snapshots.write(&account).unwrap();
+            let read = snapshots.read(7, &state).unwrap();
+            assert_eq!(read.level.to_bits(), level.to_bits(), "{level}");
+        }
+    }
+
+    #[domain_event(schema = "level.measured", version = 1)]
+    #[derive(Clone, Debug)]
+    pub struct Measured {
+        pub level: f64,
+    }
+
+    /// An aggregate is then the same in memory and from its stored events.
+    #[test]
+    fn a_fraction_in_an_event_comes_back_to_its_last_bit() {
+        for level in fractions() {
+            let payload = serde_json::to_vec(&Measured { level }).unwrap();
+            let read: Measured = bento_core::codec::decode("level.measured", 1, &payload).unwrap();
+            assert_eq!(read.level.to_bits(), level.to_bits(), "{level}");
+        }
+    }
+
     #[test]
     fn an_aggregate_without_the_key_keeps_none() {
         assert!(Account::SNAPSHOTS.is_none());
