@@ -54,6 +54,8 @@ pub struct Saving {
     /// The events that get their numbers by this save, in their order.
     waiting: Vec<Ordinal>,
     versions: Option<Versions>,
+    /// The key of an event-sourced aggregate.
+    key: Option<String>,
     is_over: bool,
 }
 
@@ -101,25 +103,50 @@ impl UnitOfWork {
         let shared_since = state.top(frame)?.share(&list);
         let waiting = waiting(&mut state, &list);
         drop(state);
-        let events = waiting.len() as i64;
         let least = i64::from(!A::IS_EVENT_SOURCED);
+        let step = least.max(waiting.len() as i64);
         let before = aggregate
             .version()
             .map(|version| list.stored_version().unwrap_or(version));
         let versions = before.map(|before| Versions {
             before,
-            after: before.saturating_add(events.max(least)),
+            after: before.saturating_add(step),
         });
-        Ok(Saving {
+        let saving = Saving {
             unit_of_work: self.clone(),
             frame,
             list,
             shared_since,
             waiting,
             versions,
+            key: A::IS_EVENT_SOURCED
+                .then(|| aggregate.aggregate_key().into_text())
+                .flatten(),
             is_over: false,
-        })
+        };
+        match versions {
+            Some(Versions { before, after })
+                if before.checked_add(step).is_none() || !can_hold(aggregate, after) =>
+            {
+                saving.failed();
+                Err(SavingError::VersionTooLarge {
+                    aggregate_type: A::TYPE,
+                    version: after,
+                })
+            }
+            _ => Ok(saving),
+        }
     }
+}
+
+/// True if the version field can hold this version. The aggregate is as it was.
+fn can_hold<A: Aggregate>(aggregate: &mut A, version: i64) -> bool {
+    let now = aggregate.version();
+    let is_held = aggregate.set_version(version);
+    if let Some(now) = now.filter(|_| is_held) {
+        aggregate.set_version(now);
+    }
+    is_held
 }
 
 impl Saving {
@@ -154,6 +181,7 @@ impl Saving {
             Numbers {
                 of: &self.waiting,
                 before,
+                key: self.key.as_deref(),
             },
         )
     }

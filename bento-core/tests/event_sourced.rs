@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bento_core::event::RaisedBy;
 use bento_core::outbox::Sharding;
+use bento_core::saving::SavingError;
 use bento_core::unit_of_work::{FlushError, FrameId, UnitOfWork};
 use bento_core::{Aggregate, AggregateKey, EventSourced, PendingEvents, aggregate, domain_event};
 use uuid::Uuid;
@@ -360,6 +361,71 @@ mod saving {
         saving.done(&mut account).unwrap();
         assert_eq!((account.version, unit_of_work.has_events()), (1, false));
         unit_of_work.discard(root);
+    }
+
+    #[test]
+    fn an_event_that_was_raised_under_another_id_is_refused() {
+        let (unit_of_work, root) = UnitOfWork::open();
+        let mut account = Account::opened(1);
+        account.credit(1);
+        account.id = 2;
+        let saving = unit_of_work.save(root, &mut account).unwrap();
+        let refused = saving.flush(&Sharding::default()).unwrap_err();
+        assert!(
+            matches!(&refused, FlushError::OtherAggregateId { raised_as, saved_as, .. }
+                if raised_as == "1" && saved_as == "2"),
+            "{refused}"
+        );
+        let message = refused.to_string();
+        assert!(message.contains("give it its id before"), "{message}");
+        saving.failed();
+        assert_eq!(account.pending().len(), 1, "the event is back");
+        unit_of_work.discard(root);
+        account.discard();
+    }
+
+    #[test]
+    fn a_version_that_the_field_cannot_hold_is_refused_before_anything_is_written() {
+        let (unit_of_work, root) = UnitOfWork::open();
+        let mut account = Account::opened(1);
+        account.version = u16::MAX - 1;
+        account.credit(1);
+        account.credit(1);
+        let refused = unit_of_work.save(root, &mut account).unwrap_err();
+        let expected = SavingError::VersionTooLarge {
+            aggregate_type: "account",
+            version: i64::from(u16::MAX) + 1,
+        };
+        assert_eq!(refused, expected);
+        assert_eq!(
+            (account.version, account.pending().len()),
+            (u16::MAX - 1, 2)
+        );
+        assert!(!unit_of_work.has_events(), "the transaction goes on");
+        account.discard();
+        account.credit(1);
+        assert_eq!(
+            save(&unit_of_work, root, &mut account),
+            [credited(1, i64::from(u16::MAX))]
+        );
+        unit_of_work.discard(root);
+        account.discard();
+    }
+
+    #[test]
+    fn a_version_behind_the_largest_integer_is_refused() {
+        let (unit_of_work, root) = UnitOfWork::open();
+        let mut counter = super::raising::Remade::with_id(7);
+        assert!(counter.set_version(i64::MAX));
+        counter.raise(AccountCredited { cents: 1 });
+        let refused = unit_of_work.save(root, &mut counter).unwrap_err();
+        assert!(
+            matches!(refused, SavingError::VersionTooLarge { .. }),
+            "{refused}"
+        );
+        assert_eq!(counter.version(), Some(i64::MAX));
+        unit_of_work.discard(root);
+        counter.discard();
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub(crate) mod sequencer;
 
 use bento_core::EventSourced;
 use bento_core::event_sourced::storage;
+use bento_core::saving::SavingError;
 use bento_relay::event_store::{Cursor, EventStore, EventStoreError, Moment, Page, Selection};
 
 use sea_orm::DbErr;
@@ -156,6 +157,14 @@ impl From<Error> for EventStoreError {
             },
             Error::NoKey { aggregate_type } => Self::NoKey { aggregate_type },
             Error::Flush(error) => Self::Flush(error),
+            Error::Frame(error) => Self::Saving(error.into()),
+            Error::VersionTooLarge {
+                aggregate_type,
+                version,
+            } => Self::Saving(SavingError::VersionTooLarge {
+                aggregate_type,
+                version,
+            }),
             other => Self::Database {
                 source: Box::new(other),
             },

@@ -117,6 +117,9 @@ macro_rules! event_store_conformance {
                 saving::an_event_id_that_is_stored_is_refused
                 saving::an_event_id_that_occurs_twice_in_a_save_is_refused
                 saving::an_empty_id_is_refused
+                saving::an_id_that_was_changed_is_refused
+                saving::an_id_that_cannot_be_stored_has_no_aggregate
+                saving::a_version_that_no_integer_holds_is_refused
                 saving::what_an_event_carries_is_stored
                 saving::integration_events_are_not_stored
                 saving::ids_of_any_text_are_aggregates_of_their_own

@@ -130,6 +130,24 @@ pub enum FlushError {
         /// The line that raised it.
         raised_at: &'static Location<'static>,
     },
+    /// The id of an event-sourced aggregate is another one than when it raised the event.
+    #[error(
+        "`{event_type}` was raised at {raised_at} when the id of `{aggregate_type}` was \
+         `{raised_as}`, and it is saved as `{saved_as}`; give it its id before the first event, \
+         and never another one"
+    )]
+    OtherAggregateId {
+        /// The event type of the event.
+        event_type: String,
+        /// The type of the aggregate.
+        aggregate_type: String,
+        /// The key that the aggregate had.
+        raised_as: String,
+        /// The key that it has.
+        saved_as: String,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+    },
     /// The aggregate has a version and was not saved after it raised the event.
     #[error(
         "`{event_type}` was raised at {raised_at} and `{aggregate_type}`, which has a version, \

@@ -113,6 +113,8 @@ pub(crate) struct Numbers<'a> {
     /// Sorted.
     pub(crate) of: &'a [Ordinal],
     pub(crate) before: i64,
+    /// The key under which they are stored; `None` for an aggregate that is not event-sourced.
+    pub(crate) key: Option<&'a str>,
 }
 
 impl Numbers<'_> {
@@ -184,6 +186,7 @@ impl<'a> Serialiser<'a> {
         self.ordinals.push(event.ordinal);
         let envelope = self.envelope(event)?;
         check(event, &envelope)?;
+        self.keep_key(event, &envelope)?;
         self.keep_tenant(event, &envelope)?;
         // A stored event has a number: the store refuses an id that it knows.
         let is_stored = self.saved.is_some();
@@ -237,6 +240,20 @@ impl<'a> Serialiser<'a> {
             });
         }
         result
+    }
+
+    /// Refuses an event that was raised under another key than that of its stream.
+    fn keep_key(&self, event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {
+        match self.saved.and_then(|saved| saved.key) {
+            Some(key) if key != envelope.aggregate_id => Err(FlushError::OtherAggregateId {
+                event_type: event.event_type().into_owned(),
+                aggregate_type: envelope.aggregate_type.to_string(),
+                raised_as: envelope.aggregate_id.clone(),
+                saved_as: key.to_owned(),
+                raised_at: event.raised_at,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn keep_tenant(&mut self, event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {

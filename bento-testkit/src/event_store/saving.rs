@@ -1,8 +1,10 @@
 //! Saving and loading.
 
 use bento_core::report::with_causes;
+use bento_core::saving::SavingError;
+use bento_core::unit_of_work::FlushError;
 use bento_core::{Aggregate, DomainEvent, EventId, Metadata, Registry};
-use bento_relay::event_store::{EventStore, EventStoreError, Selection};
+use bento_relay::event_store::{EventStore, EventStoreError, Moment, Selection};
 use chrono::{DateTime, TimeDelta};
 
 use super::bench::{all, assert_conflict, expect, loaded, numbers, refused, save};
@@ -173,6 +175,69 @@ pub async fn an_empty_id_is_refused<B: EventStoreBench>(bench: &B) {
     let error = refused(&store, &mut purse).await;
     assert!(
         matches!(error, EventStoreError::NoKey { aggregate_type } if aggregate_type == Purse::TYPE),
+        "{}",
+        with_causes(&error)
+    );
+    purse.discard();
+}
+
+/// An aggregate keeps the id under which it has raised its events.
+pub async fn an_id_that_was_changed_is_refused<B: EventStoreBench>(bench: &B) {
+    let store = bench.store();
+    let mut purse = Purse::open("a");
+    purse.id = "b".to_owned();
+    let error = refused(&store, &mut purse).await;
+    assert!(
+        matches!(
+            &error,
+            EventStoreError::Flush(FlushError::OtherAggregateId { raised_as, saved_as, .. })
+                if raised_as == "a" && saved_as == "b"
+        ),
+        "{}",
+        with_causes(&error)
+    );
+    assert!(all(&store, &Selection::All).await.is_empty());
+    purse.id = "a".to_owned();
+    save(&store, &mut purse).await;
+    assert_eq!(loaded(&store, "a").await.version, 1);
+}
+
+/// An id that no store takes has no aggregate: looking for it is no error, and saving it is.
+pub async fn an_id_that_cannot_be_stored_has_no_aggregate<B: EventStoreBench>(bench: &B) {
+    let store = bench.store();
+    for id in ["a\0", "\0", &"x".repeat(256)] {
+        assert!(expect(store.load::<Purse>(id).await).is_none(), "{id:?}");
+        let past = store.load_at::<Purse>(id, Moment::Sequence(1)).await;
+        assert!(expect(past).is_none(), "{id:?}");
+        for of in [
+            Selection::of::<Purse>(id),
+            Selection::EventType(id.to_owned()),
+        ] {
+            assert!(all(&store, &of).await.is_empty(), "{of:?}");
+        }
+        let mut purse = Purse::open(id);
+        let error = refused(&store, &mut purse).await;
+        assert!(
+            matches!(error, EventStoreError::Flush(FlushError::Unstorable { .. })),
+            "{}",
+            with_causes(&error)
+        );
+        purse.discard();
+    }
+}
+
+/// No version lies behind the largest integer.
+pub async fn a_version_that_no_integer_holds_is_refused<B: EventStoreBench>(bench: &B) {
+    let store = bench.store();
+    let mut purse = Purse::open("a");
+    purse.version = i64::MAX;
+    let error = refused(&store, &mut purse).await;
+    assert!(
+        matches!(
+            error,
+            EventStoreError::Saving(SavingError::VersionTooLarge { aggregate_type, .. })
+                if aggregate_type == Purse::TYPE
+        ),
         "{}",
         with_causes(&error)
     );
