@@ -14,13 +14,19 @@ pub(crate) struct StreamId {
 }
 
 impl StreamId {
-    /// `None` for a key without any text, which no event has.
+    /// `None` for a key that no event has: without any text, or with a character that is not stored.
     pub(crate) fn new(aggregate_type: &'static str, key: AggregateKey) -> Option<Self> {
-        key.into_text().map(|aggregate_id| Self {
+        let aggregate_id = key.into_text().filter(|text| is_stored(text))?;
+        Some(Self {
             aggregate_type,
             aggregate_id,
         })
     }
+}
+
+/// True if events with this text can be stored. PostgreSQL refuses even to look for others.
+pub(crate) fn is_stored(text: &str) -> bool {
+    !text.contains('\0')
 }
 
 /// The head of an aggregate: the number of its last event, before and after.

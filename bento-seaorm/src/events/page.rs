@@ -9,7 +9,7 @@ use super::place::Place;
 use crate::dialect::{self, Dialect, Sql, binds};
 use crate::entity::envelope_at;
 use crate::error::Error;
-use crate::stream::{Difference, PageOf};
+use crate::stream::{Difference, PageOf, is_stored};
 use crate::tables::Tables;
 
 /// The largest number of events in a page.
@@ -39,10 +39,14 @@ pub(crate) async fn page<C: ConnectionTrait>(
             aggregate_type,
             aggregate_id,
         } => {
+            if !is_stored(aggregate_type) || !is_stored(aggregate_id) {
+                return Ok(nothing(after));
+            }
             return reader
                 .of_aggregate(aggregate_type, aggregate_id, after)
                 .await;
         }
+        Selection::EventType(event_type) if !is_stored(event_type) => return Ok(nothing(after)),
         Selection::EventType(event_type) => Some(event_type.as_str()),
         Selection::All => None,
     };
@@ -50,6 +54,11 @@ pub(crate) async fn page<C: ConnectionTrait>(
         true => reader.by_differences(event_type, after).await,
         false => reader.by_positions(event_type, after).await,
     }
+}
+
+/// The only page of a selection that no event is in.
+fn nothing(after: &Cursor) -> Page {
+    Page::new(Vec::new(), after.clone(), true)
 }
 
 struct Reader<'a, C> {

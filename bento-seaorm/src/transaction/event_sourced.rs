@@ -173,9 +173,13 @@ impl OutboxTransaction {
 fn head_of<A: Aggregate>(aggregate: &A, saving: &Saving) -> Result<Head, Error> {
     let versions = saving.version_before().zip(saving.version_after());
     let (before, after) = versions.expect("an event-sourced aggregate has a version");
-    let stream = StreamId::new(A::TYPE, aggregate.aggregate_key()).ok_or(Error::NoKey {
+    let key = aggregate.aggregate_key().into_text();
+    let stream = StreamId {
         aggregate_type: A::TYPE,
-    })?;
+        aggregate_id: key.ok_or(Error::NoKey {
+            aggregate_type: A::TYPE,
+        })?,
+    };
     Ok(Head {
         stream,
         before,
