@@ -166,8 +166,8 @@ impl OutboxTransaction {
     ///
     /// # Errors
     /// [`Error::Database`] if the database refuses the row; [`Error::Frame`] while a nested
-    /// transaction is open; [`Error::VersionTooLarge`]. The aggregate and its events are as they
-    /// were.
+    /// transaction is open; [`Error::VersionTooLarge`]; [`Error::NoEvents`] of an event-sourced
+    /// aggregate. The aggregate and its events are as they were.
     ///
     /// # Cancel safety
     /// If the future is dropped, the row may be written. The aggregate is as it was, and its events
@@ -248,12 +248,9 @@ impl OutboxTransaction {
     async fn save_row<M: SavedModel>(&self, aggregate: &mut M) -> Result<Option<Head>, Error> {
         let saving = self.unit_of_work().save(self.frame, aggregate)?;
         let is_new = saving.version_before() == Some(0);
-        if M::IS_EVENT_SOURCED && is_new && saving.events() == 0 {
-            saving.failed();
-            return Err(Error::NoEvents {
-                aggregate_type: M::TYPE,
-                id: key_text(aggregate),
-            });
+        if M::IS_EVENT_SOURCED && !is_new && saving.events() == 0 {
+            saving.done(aggregate)?;
+            return Ok(None);
         }
         self.write_row(aggregate, is_new, saving).await
     }
@@ -269,6 +266,13 @@ impl OutboxTransaction {
         is_new: bool,
         saving: Saving,
     ) -> Result<Option<Head>, Error> {
+        if M::IS_EVENT_SOURCED && is_new && saving.events() == 0 {
+            saving.failed();
+            return Err(Error::NoEvents {
+                aggregate_type: M::TYPE,
+                id: key_text(aggregate),
+            });
+        }
         match self.try_row(aggregate, is_new, &saving).await {
             Ok(mut stored) => {
                 let before = Columns::of_events(aggregate, &saving);
@@ -452,10 +456,14 @@ fn is_zero(value: &Value) -> bool {
 /// The column of the version, and what the row has in it: of the columns the one that changes with
 /// the version.
 fn expected_version<M: SavedModel>(next: &M, before: i64) -> Result<(ColumnOf<M>, Value), Failure> {
-    let mut stored = next.clone();
+    let (mut stored, mut other) = (next.clone(), next.clone());
     stored.set_version(before);
+    if next.version() == Some(before) {
+        // Without an event an event-sourced aggregate keeps its version: any other one will do.
+        other.set_version(i64::from(before == 0));
+    }
     let differs = |column: &ColumnOf<M>| {
-        is_integer(&next.get(*column)) && next.get(*column) != stored.get(*column)
+        is_integer(&other.get(*column)) && other.get(*column) != stored.get(*column)
     };
     let column = ColumnOf::<M>::iter().find(differs);
     let column = column.ok_or(Failure::Other(Error::VersionTooLarge {

@@ -25,6 +25,8 @@ on_every_back_end!(
     a_hole_is_told,
     an_event_id_that_is_stored_is_refused,
     a_model_whose_events_are_not_appended_is_as_it_was,
+    a_model_without_a_new_event_is_not_saved_and_can_be_updated,
+    a_model_without_an_event_is_not_stored,
 );
 
 async fn save(db: &OutboxConnection, ledger: &mut Ledger) {
@@ -373,4 +375,74 @@ async fn a_model_whose_events_are_not_appended_is_as_it_was(database: &TestDatab
     assert_eq!((again.version, again.total), (0, 2));
     tx.rollback().await.unwrap();
     assert_eq!(again.events.len(), 2, "its events are back");
+}
+
+/// The table of the meters that have rows.
+async fn with_rows(database: &TestDatabase) -> OutboxConnection {
+    let schema = Schema::new(database.backend());
+    let create = schema.create_table_from_entity(row::Entity);
+    database.db.execute(&create).await.unwrap();
+    OutboxConnection::new(database.db.clone())
+}
+
+async fn total(database: &TestDatabase) -> i64 {
+    database.number("SELECT total FROM meter").await
+}
+
+/// The second is how a row is written anew after `apply` was changed.
+async fn a_model_without_a_new_event_is_not_saved_and_can_be_updated(database: &TestDatabase) {
+    let db = with_rows(database).await;
+    let mut meter = row::Model {
+        id: "A".to_owned(),
+        ..row::Model::default()
+    };
+    meter.count(3);
+    let tx = db.begin().await.unwrap();
+    tx.save(&mut meter).await.unwrap();
+    meter.total = 4;
+    tx.save(&mut meter).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!((meter.version, total(database).await), (3, 3));
+
+    let tx = db.begin().await.unwrap();
+    let mut loaded = tx.load::<row::Model>("A").await.unwrap().unwrap();
+    loaded.total = 30;
+    tx.update(&mut loaded).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!((loaded.version, total(database).await), (3, 30));
+    assert_eq!(sequences(database, "A").await, numbers(3));
+
+    let tx = db.begin().await.unwrap();
+    loaded.version = 2;
+    let conflict = tx.update(&mut loaded).await.unwrap_err();
+    let is_told = matches!(
+        conflict,
+        Error::Conflict {
+            expected: 2,
+            actual: Some(3),
+            ..
+        }
+    );
+    assert!(is_told, "{conflict:?}");
+    tx.rollback().await.unwrap();
+}
+
+async fn a_model_without_an_event_is_not_stored(database: &TestDatabase) {
+    let db = with_rows(database).await;
+    let mut meter = row::Model {
+        id: "A".to_owned(),
+        ..row::Model::default()
+    };
+    let tx = db.begin().await.unwrap();
+    for refused in [tx.save(&mut meter).await, tx.insert(&mut meter).await] {
+        let refused = refused.unwrap_err();
+        assert!(
+            matches!(&refused, Error::NoEvents { aggregate_type: "meter_row", id } if id == "A"),
+            "{refused}"
+        );
+    }
+    meter.count(1);
+    tx.insert(&mut meter).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!((meter.version, total(database).await), (1, 1));
 }
