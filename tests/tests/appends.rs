@@ -15,9 +15,9 @@
 #[path = "../../bento-seaorm/tests/support/mod.rs"]
 mod support;
 
+use std::collections::HashSet;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bento_relay::event_store::{Cursor, EventStore as _, Selection};
@@ -32,16 +32,16 @@ use crate::support::{TestDatabase, on_every_back_end};
 
 on_every_back_end!(concurrent_appends_lose_nothing);
 
-/// The appends that the processes have told of.
+/// The appends that the processes have told of: the ledger, and the number of the first event.
 #[derive(Clone, Default)]
-struct Told(Arc<AtomicU64>);
+struct Told(Arc<Mutex<Vec<(String, i64)>>>);
 
 impl Told {
     fn number(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
+        self.0.lock().unwrap().len() as u64
     }
 
-    /// Starts a process, and counts what it tells.
+    /// Starts a process, and notes what it tells.
     fn start(&self, url: &str, seed: u64) -> Child {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ledger_writer"))
             .args([url, &seed.to_string()])
@@ -52,8 +52,10 @@ impl Told {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let told = self.clone();
         tokio::spawn(async move {
-            while let Ok(Some(_)) = lines.next_line().await {
-                told.0.fetch_add(1, Ordering::SeqCst);
+            while let Ok(Some(line)) = lines.next_line().await {
+                let (ledger, number) = line.split_once(' ').unwrap();
+                let append = (ledger.to_owned(), number.parse().unwrap());
+                told.0.lock().unwrap().push(append);
             }
         });
         process
@@ -140,6 +142,18 @@ async fn concurrent_appends_lose_nothing(database: &TestDatabase) {
             .all(|((_, sequence), number)| *sequence == number)
     };
     assert!(of_each.all(is_dense), "no hole, no repeated number");
+    let stored_once: HashSet<_> = stored.iter().collect();
+    let mut told_once = HashSet::new();
+    for append in &*told.0.lock().unwrap() {
+        assert!(
+            stored_once.contains(append),
+            "{append:?} was told and is lost"
+        );
+        assert!(
+            told_once.insert(append.clone()),
+            "{append:?} was told twice"
+        );
+    }
     let published = "SELECT aggregate_id, sequence FROM bento_outbox ORDER BY position";
     assert_same(events_in(database, published).await, &stored);
 

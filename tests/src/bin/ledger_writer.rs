@@ -1,6 +1,7 @@
 //! Writers of event-sourced ledgers in a process of their own, until it is killed.
 //!
-//! `ledger_writer URL SEED`. Each line on its standard output is an append that is committed.
+//! `ledger_writer URL SEED`. Each line on its standard output is an append that is committed: the
+//! ledger, and the number of its first event.
 
 use std::error::Error;
 use std::time::Duration;
@@ -42,6 +43,7 @@ async fn write(db: OutboxConnection, mut random: fastrand::Rng) {
                 let mut ledger = ledger.unwrap_or_else(|| Ledger::with_id(id));
                 ledger.credit(1);
                 tx.save(&mut ledger).await?;
+                let number = ledger.version;
                 let nested = tx.begin().await?;
                 for cents in 1..events as i64 {
                     ledger.credit(cents);
@@ -53,17 +55,17 @@ async fn write(db: OutboxConnection, mut random: fastrand::Rng) {
                 } else {
                     nested.commit().await?;
                 }
-                Ok::<_, bento_seaorm::Error>(())
+                Ok::<_, bento_seaorm::Error>(number)
             })
             .await;
         match written {
-            Ok(()) => announce(id),
+            Ok(number) => announce(id, number),
             Err(error) => tracing::debug!(%error, "an append failed"),
         }
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the test counts the lines")]
-fn announce(id: u32) {
-    println!("{id}");
+#[allow(clippy::print_stdout, reason = "the test reads the lines")]
+fn announce(id: u32, number: i64) {
+    println!("{id} {number}");
 }
