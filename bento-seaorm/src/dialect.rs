@@ -295,6 +295,11 @@ pub(crate) trait Dialect: Backend {
         self.event_time(time.clamp(FIRST_TIME, LAST_TIME))
     }
 
+    /// A time as a parameter that compares with the times of stored events.
+    fn moment(&self, time: DateTime<Utc>) -> Value {
+        self.event_time(time.clamp(FIRST_TIME, LAST_TIME))
+    }
+
     /// The time of an event as a parameter, to be stored.
     fn event_time(&self, time: DateTime<Utc>) -> Value {
         time.into()

@@ -128,6 +128,7 @@ macro_rules! event_store_conformance {
                 concurrency::of_many_writers_of_a_new_id_one_succeeds
                 moments::an_aggregate_is_loaded_as_it_was_after_an_event
                 moments::an_aggregate_is_loaded_as_it_was_at_a_time
+                moments::a_moment_is_exact_to_the_microsecond
                 moments::an_aggregate_of_the_past_is_not_saved
                 faults::a_hole_is_told
                 faults::a_missing_beginning_is_told

@@ -157,7 +157,7 @@ impl<C: FoldRows> Load<'_, C> {
             Some(Moment::Time(at)) => select.then(
                 " AND sequence <= (SELECT MAX(sequence) FROM {events} WHERE aggregate_type = ? \
                  AND aggregate_id = ? AND occurred_at <= ?)",
-                binds![aggregate_type, id, self.dialect.time(at)],
+                binds![aggregate_type, id, self.dialect.moment(at)],
             ),
         };
         select.then(" ORDER BY sequence", []).build()

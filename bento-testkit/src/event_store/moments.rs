@@ -66,6 +66,36 @@ pub async fn an_aggregate_is_loaded_as_it_was_at_a_time<B: EventStoreBench>(benc
     }
 }
 
+/// Times are told apart to the microsecond, in which they are stored.
+pub async fn a_moment_is_exact_to_the_microsecond<B: EventStoreBench>(bench: &B) {
+    let store = bench.store();
+    let mut purse = Purse::default();
+    purse.id = "a".to_owned();
+    let occurred = [0, 7, 500, 1_000, 1_001, 1_001, 250_000, 1_000_000];
+    let later = |micros| day(20_000) + TimeDelta::microseconds(micros);
+    for micros in occurred {
+        purse.raise_with(Credited { cents: micros }, |metadata| {
+            metadata.with_occurred_at(later(micros))
+        });
+    }
+    save(&store, &mut purse).await;
+    for micros in occurred {
+        for micros in [micros - 1, micros, micros + 1] {
+            let events = occurred.iter().filter(|at| **at <= micros).count() as i64;
+            let found = at(&store, Moment::Time(later(micros))).await;
+            let expected = (events > 0).then_some(events);
+            assert_eq!(found.map(|(version, _)| version), expected, "{micros}");
+        }
+    }
+    for (time, expected) in [
+        (DateTime::<Utc>::MIN_UTC, None),
+        (DateTime::<Utc>::MAX_UTC, Some(8)),
+    ] {
+        let found = at(&store, Moment::Time(time)).await;
+        assert_eq!(found.map(|(version, _)| version), expected, "{time}");
+    }
+}
+
 /// An aggregate of the past is for reading.
 pub async fn an_aggregate_of_the_past_is_not_saved<B: EventStoreBench>(bench: &B) {
     let store = bench.store();
