@@ -237,7 +237,8 @@ impl OutboxTransaction {
     ///
     /// # Cancel safety
     /// If the future is dropped, the row and the events may be written. The aggregate is as it was,
-    /// and its events are doubtful: the commit is refused.
+    /// and its events are doubtful: the commit is refused. If it is dropped while it keeps a
+    /// snapshot, the save is done, with or without the snapshot.
     pub fn save<'a, A: Aggregate<Storage: StorageOf<A>>>(
         &'a self,
         aggregate: &'a mut A,
