@@ -14,7 +14,8 @@ pub(crate) struct StreamId {
 }
 
 impl StreamId {
-    /// `None` for a key that no event has: without any text, or with a character that is not stored.
+    /// `None` for a key that no event has: without any text, or with a character that no back end
+    /// is given.
     pub(crate) fn new(aggregate_type: &'static str, key: AggregateKey) -> Option<Self> {
         let aggregate_id = key.into_text().filter(|text| is_stored(text))?;
         Some(Self {
