@@ -258,7 +258,7 @@ impl<A: Aggregate> MissingApply for A {}
     message = "the event-sourced aggregate `{Self}` has no method `apply`",
     label = "the state of `{Self}` is made by its `apply`",
     note = "write `fn apply(&mut self, event: &{E})` in an `impl` of `{Self}`: a `match` that \
-            changes the state by each event"
+            changes the state by each event; in another module than `{Self}` it is `pub(crate)`"
 )]
 pub trait HasApply<E> {}
 
