@@ -1,7 +1,8 @@
 //! cargo run -p event-sourced
 //!
 //! An account whose state is made of its events: a rule, a conflict and its retry, a state of the
-//! past, an event of an older version, all events from a place that was kept, and the relay.
+//! past, a snapshot, an event of an older version, all events from a place that was kept, and the
+//! relay.
 //! `DATABASE_URL` switches from SQLite to PostgreSQL or MariaDB.
 #![allow(
     clippy::print_stdout,
@@ -16,6 +17,7 @@ mod older_release;
 use std::{env, fs};
 
 use bento::event_store::{Cursor, EventStore as _, Moment, Selection};
+use bento::inspect::InspectEvents as _;
 use bento::prelude::*;
 use bento::publish::MemoryPublisher;
 use bento::{DatabaseEvents, TransactionError};
@@ -108,6 +110,10 @@ async fn main() -> Result<(), Report> {
             then.map_or(0, |account| account.balance)
         );
     }
+
+    let counts = events.stored_aggregates().await?;
+    let snapshots: u64 = counts.iter().map(|counts| counts.snapshots).sum();
+    println!("   snapshots: {snapshots}, kept when the third event was saved");
 
     println!("5. an event that a release without currencies has stored");
     older_release::open_account(&db, "A-2").await?;
