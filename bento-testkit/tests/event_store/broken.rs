@@ -30,6 +30,7 @@ enum Fault {
     VersionNotRaised,
     RepeatedIdUntold,
     EmptyIdUntold,
+    OtherIdUntold,
     SaveWithoutEventsConflicts,
     IntegrationEventStored,
     // Of loads:
@@ -37,6 +38,7 @@ enum Fault {
     MomentIgnored,
     MomentExclusive,
     MomentShifted,
+    MomentOfMilliseconds,
     EmptyAggregate,
     // Of pages:
     Reversed,
@@ -104,12 +106,14 @@ found_by! {
     VersionNotRaised: saving::an_aggregate_is_loaded_as_it_was_saved,
     RepeatedIdUntold: saving::an_event_id_that_is_stored_is_refused,
     EmptyIdUntold: saving::an_empty_id_is_refused,
+    OtherIdUntold: saving::an_id_that_was_changed_is_refused,
     SaveWithoutEventsConflicts: saving::a_save_without_events_stores_nothing,
     IntegrationEventStored: saving::integration_events_are_not_stored,
     BrokenStateLoaded: faults::a_hole_is_told,
     MomentIgnored: moments::an_aggregate_is_loaded_as_it_was_after_an_event,
     MomentExclusive: moments::an_aggregate_is_loaded_as_it_was_after_an_event,
     MomentShifted: moments::an_aggregate_is_loaded_as_it_was_at_a_time,
+    MomentOfMilliseconds: moments::a_moment_is_exact_to_the_microsecond,
     EmptyAggregate: saving::an_id_without_events_has_no_aggregate,
     Reversed: pages::pages_of_every_size_give_each_event_once,
     TenantDropped: saving::what_an_event_carries_is_stored,
@@ -291,6 +295,9 @@ impl EventStore for Broken {
             (Some(Fault::MomentShifted), Moment::Time(at)) => {
                 Moment::Time(at - TimeDelta::microseconds(1))
             }
+            (Some(Fault::MomentOfMilliseconds), Moment::Time(at)) => {
+                Moment::Time(at.trunc_subsecs(3) + TimeDelta::microseconds(999))
+            }
             _ => moment,
         };
         self.events.load_at(id, moment).await
@@ -359,7 +366,8 @@ impl EventStore for Broken {
                 })
             }
             (Some(Fault::RepeatedIdUntold), Err(EventStoreError::AlreadyStored { .. }))
-            | (Some(Fault::EmptyIdUntold), Err(EventStoreError::NoKey { .. })) => {
+            | (Some(Fault::EmptyIdUntold), Err(EventStoreError::NoKey { .. }))
+            | (Some(Fault::OtherIdUntold), Err(EventStoreError::Flush(_))) => {
                 aggregate.discard();
                 Ok(())
             }
