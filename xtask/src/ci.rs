@@ -3,8 +3,10 @@
 use std::process::Command;
 
 use crate::Result;
-use crate::workspace::{root, succeed};
+use crate::workspace::{at_the_root, root, succeed};
 
 pub(crate) fn run() -> Result {
-    succeed(Command::new(root().join(".ci/run")).current_dir(root()))
+    let mut command = Command::new(root().join(".ci/run"));
+    at_the_root(&mut command);
+    succeed(&mut command)
 }

@@ -26,8 +26,24 @@ pub(crate) fn root() -> &'static Path {
 /// `cargo`, in the root of the workspace.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
+    at_the_root(&mut command);
     command
+}
+
+/// Gives a command the root of the workspace, and the environment that a shell there has.
+///
+/// `cargo run` describes this package in variables. Some build scripts, that of ring for one, run
+/// anew when they differ, and with them all that depends on it is compiled anew: once below
+/// `cargo xtask`, and once more by hand.
+pub(crate) fn at_the_root(command: &mut Command) {
+    command.current_dir(root());
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        }) {
+            command.env_remove(variable);
+        }
+    }
 }
 
 /// Runs a command to its end and fails if it did.
