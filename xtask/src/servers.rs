@@ -1,6 +1,9 @@
 //! Finds a server for each back end and each broker: the one of the environment, the local one, one
 //! started for this run.
 //!
+//! A database that is installed is started for this run even if one runs already: ours does not
+//! wait for the disk, and the tests make and drop some two thousand databases.
+//!
 //! A server counts as found when the tests' own driver has logged in to it, see `xtask/probe`.
 
 use std::env;
@@ -17,6 +20,7 @@ use crate::workspace::output;
 mod brokers;
 mod docker;
 mod kind;
+mod memory;
 mod mock;
 mod mysql;
 mod postgres;
@@ -25,6 +29,7 @@ mod scratch;
 mod tansu;
 
 pub(crate) use self::kind::Kind;
+pub(crate) use self::memory::temporary_folder;
 pub(crate) use self::scratch::Scratch;
 
 const START_PATIENCE: Duration = Duration::from_secs(90);
@@ -113,12 +118,14 @@ fn ways(kind: Kind, asked_for: bool) -> [(&'static str, Attempt); 4] {
         Kind::Kafka if !asked_for => ("a mock", mock::use_it),
         _ => ("installing it", private::install_and_start),
     };
-    [
-        ("the usual local port", local),
-        ("installed programs", private::start),
-        third,
-        ("Docker", docker::start),
-    ]
+    let running: (_, Attempt) = ("the usual local port", local);
+    let installed: (_, Attempt) = ("installed programs", private::start);
+    let (first, second) = if kind.is_broker() {
+        (running, installed)
+    } else {
+        (installed, running)
+    };
+    [first, second, third, ("Docker", docker::start)]
 }
 
 fn local(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
@@ -212,6 +219,15 @@ mod tests {
         assert_eq!(names(Kind::Kafka, false), mock);
         assert_eq!(names(Kind::Kafka, true), installing);
         assert_eq!(names(Kind::Nats, false), installing);
+    }
+
+    #[test]
+    fn a_database_of_ones_own_comes_before_one_that_runs() {
+        let [first, second, ..] = ways(Kind::Postgres, true).map(|(way, _)| way);
+        assert_eq!(
+            [first, second],
+            ["installed programs", "the usual local port"]
+        );
     }
 
     #[test]

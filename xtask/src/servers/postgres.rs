@@ -24,6 +24,10 @@ pub(super) fn plan(place: &Place) -> Result<Plan> {
     serve.arg("-D").arg(&data);
     serve.arg("-k").arg(&place.directory);
     serve.args(["-h", "127.0.0.1", "-p", &place.port.to_string()]);
+    // Each test makes a database and drops it. That waits for the disk longer than for anything
+    // else, and the data of this server need not outlive it.
+    serve.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+    serve.args(["-c", "max_connections=300", "-c", "max_wal_size=512MB"]);
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", place.port);
     Ok(Plan {
         initialise: Some(initialise),

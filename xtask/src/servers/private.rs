@@ -9,7 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Kind, Probe, Running, Server, brokers, mysql, postgres, tansu, wait_until_ready};
+use super::{
+    Kind, Probe, Running, Server, brokers, mysql, postgres, tansu, temporary_folder,
+    wait_until_ready,
+};
 use crate::Result;
 use crate::workspace::{output, succeed};
 
@@ -47,11 +50,13 @@ pub(super) struct Place {
 
 /// Starts the server whose programs are installed.
 pub(super) fn start(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
-    let directory = env::temp_dir().join(format!(
-        "bento-xtask-{}-{}",
-        std::process::id(),
-        kind.name()
-    ));
+    let name = format!("bento-xtask-{}-{}", std::process::id(), kind.name());
+    // A broker has little to write, and some give less room to others if their disk is small.
+    let directory = if kind.is_broker() {
+        env::temp_dir().join(name)
+    } else {
+        temporary_folder().join(name)
+    };
     let place = Place {
         port: free_port()?,
         directory,
