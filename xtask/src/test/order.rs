@@ -12,23 +12,23 @@ use crate::workspace::{Package, Program, Role, at_the_root, cargo, output, packa
 /// the locks of cargo: a chain, of low priority, in the time that the others wait for servers.
 const COMPILING: [&str; 2] = ["declarations", "ui"];
 
-/// Programs that compare times, or give up on what takes a minute: nothing runs beside them.
-const ALONE: [&str; 4] = [
+/// Programs that compare times, or give up on what takes some minutes: nothing runs beside them.
+const ALONE: [&str; 5] = [
     "handler_faults",
     "handler_load",
     "projections",
+    "releases",
     "several_destinations",
 ];
 
 /// Programs that take long come first, so that no lane is left with one of them at the end.
-const LONG: [&str; 11] = [
+const LONG: [&str; 10] = [
     "transaction",
     "store",
     "history",
     "kill",
     "outage",
     "consume",
-    "releases",
     "rabbitmq",
     "event_store",
     "appends",
