@@ -1,1 +1,0 @@
-//! Nothing: the package is there for what its `Cargo.toml` asks for.
