@@ -175,6 +175,7 @@ impl<C: FoldRows> Load<'_, C> {
             fault: Box::new(fault),
         }
     }
+
     fn unread(&self, unread: Unread) -> Error {
         match unread {
             Unread::Cell(error) => error.into(),
