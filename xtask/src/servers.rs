@@ -43,18 +43,8 @@ pub(crate) struct Server {
     source: String,
     /// Reports the tests that do not run on the server, and the reason.
     pub(crate) limits: Option<&'static str>,
-    /// Its `Drop` stops a server that this run started.
-    running: Option<Running>,
-}
-
-impl Server {
-    /// One more server of this kind, if this one was started from installed programs.
-    pub(crate) fn another(&self, kind: Kind, probe: &Probe<'_>) -> Result<Option<Self>> {
-        match self.running {
-            Some(Running::Process(_)) => private::start(kind, probe).map(Some),
-            _ => Ok(None),
-        }
-    }
+    /// Kept for its `Drop`, which stops a server that this run started.
+    _running: Option<Running>,
 }
 
 impl fmt::Display for Server {
@@ -101,7 +91,7 @@ pub(crate) fn find(kind: Kind, probe: &Probe<'_>, asked_for: bool) -> Result<Opt
             version,
             source,
             limits: None,
-            running: None,
+            _running: None,
         }));
     }
     let mut tried = Vec::new();
@@ -148,7 +138,7 @@ fn local(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
         version,
         source: "the server on the usual local port".to_owned(),
         limits: None,
-        running: None,
+        _running: None,
     })
 }
 
@@ -168,7 +158,7 @@ fn wait_until_ready(
                     version,
                     source,
                     limits: None,
-                    running: Some(running),
+                    _running: Some(running),
                 });
             }
             Err(error) if start.elapsed() > START_PATIENCE => {

@@ -5,19 +5,17 @@
 //! suite that silently did not run on one of them shows as a hole and fails the command.
 
 use std::fmt;
-use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, ExitStatus};
 
 use crate::Result;
 use crate::servers::{self, Kind, Probe, Server};
-use crate::workspace::{build_programs, program, target_directory};
+use crate::workspace::{build_programs, cargo, program};
 
 use self::histories::Histories;
-use self::lanes::Variables;
 use self::report::Report;
 
 mod histories;
-mod lanes;
-mod order;
 mod report;
 
 /// The options of the command line.
@@ -27,13 +25,6 @@ struct Request {
     only: Option<Vec<Kind>>,
     /// Passed on to the test programs.
     filters: Vec<String>,
-}
-
-/// The arguments of every test program, and the variables of those in each lane.
-#[derive(Debug)]
-struct Start<'a> {
-    filters: &'a [String],
-    lanes: &'a [Variables],
 }
 
 /// A back end or broker and the server that serves it; SQLite needs none.
@@ -79,37 +70,14 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     }
     let histories = Histories::begin()?;
     let mut report = Report::new(chosen.iter().map(|chosen| chosen.kind));
-    let folder = target_directory()?.join("tmp/outputs");
-    let temporary = servers::temporary_folder().join(format!("bento-tests-{}", std::process::id()));
-    fs::create_dir_all(&temporary)?;
-    // With a filter most programs have nothing to do.
-    let others = if request.filters.is_empty() {
-        other_databases(&chosen, &probe)?
-    } else {
-        None
-    };
-    let mut lanes = vec![variables(&chosen, &[])];
-    lanes.extend(others.iter().map(|others| variables(&chosen, others)));
-    for lane in &mut lanes {
-        lane.push(("TMPDIR", Some(temporary.clone().into())));
-    }
-    let start = Start {
-        filters: &request.filters,
-        lanes: &lanes,
-    };
-    for queues in order::phases(&programs, &start)? {
-        lanes::run(queues, &folder, &mut report, &mut std::io::stdout())?;
-    }
-    if let Err(error) = fs::remove_dir_all(&temporary) {
-        eprintln!("cannot remove {}: {error}", temporary.display());
-    }
+    let status = stream(&mut test_command(&request, &chosen), &mut report)?;
     println!("\n{report}");
     // What was printed before the tests is far above by now.
     for one in chosen.iter().filter(|one| one.is_limited()) {
         println!("{one}");
     }
     histories.print()?;
-    report.verdict(request.filters.is_empty())
+    report.verdict(status.success(), request.filters.is_empty())
 }
 
 impl Request {
@@ -161,61 +129,64 @@ fn choose(request: &Request, probe: &Probe<'_>) -> Result<Vec<Chosen>> {
     Ok(chosen)
 }
 
-/// The databases of a second lane, if all of the first were started for this run.
-///
-/// Test programs at one server would wait for each other: PostgreSQL's oldest transaction, behind
-/// which the relay does not read, is that of all its databases, and MariaDB answers anew which
-/// transactions wait only if nobody has asked for 100 ms.
-fn other_databases(chosen: &[Chosen], probe: &Probe<'_>) -> Result<Option<Vec<(Kind, Server)>>> {
-    let mut others = Vec::new();
-    for Chosen { kind, server } in chosen.iter().filter(|chosen| !chosen.kind.is_broker()) {
-        if let Some(server) = server {
-            match server.another(*kind, probe)? {
-                Some(other) => others.push((*kind, other)),
-                None => return Ok(None),
-            }
+/// `cargo test` with the servers in its environment, and only those that were chosen.
+fn test_command(request: &Request, chosen: &[Chosen]) -> Command {
+    let mut command = cargo();
+    command
+        .args([
+            "test",
+            "--workspace",
+            "--all-features",
+            "--no-fail-fast",
+            "--",
+        ])
+        .args(&request.filters);
+    for kind in Kind::ALL {
+        let variables = kind
+            .variable()
+            .into_iter()
+            .chain(kind.program().map(|(variable, _)| variable));
+        for variable in variables {
+            command.env_remove(variable);
         }
     }
-    Ok(Some(others))
+    for Chosen { kind, server } in chosen {
+        if let (Some(variable), Some(server)) = (kind.variable(), server) {
+            command.env(variable, &server.url);
+        }
+        if let Some((variable, Some(program))) = kind.program() {
+            command.env(variable, program);
+        }
+    }
+    command
 }
 
-/// The variables that tell the tests the servers, and only those that were chosen. One of these
-/// others takes the place of the one that was chosen first.
-fn variables(chosen: &[Chosen], others: &[(Kind, Server)]) -> Variables {
-    let mut variables = Vec::new();
-    for kind in Kind::ALL {
-        let chosen = chosen.iter().find(|chosen| chosen.kind == kind);
-        if let Some(variable) = kind.variable() {
-            let other = others.iter().find(|(other, _)| *other == kind);
-            let server = other
-                .map(|(_, server)| server)
-                .or_else(|| chosen.and_then(|chosen| chosen.server.as_ref()));
-            variables.push((variable, server.map(|server| server.url.clone().into())));
-        }
-        if let Some((variable, program)) = kind.program() {
-            let program = program.filter(|_| chosen.is_some());
-            variables.push((variable, program.map(Into::into)));
-        }
+/// Runs the command, showing what it prints while the report reads along.
+///
+/// Both of its streams go through one pipe: cargo names the test program on stderr, and only their
+/// order tells which program a test belongs to.
+fn stream(command: &mut Command, report: &mut Report) -> Result<ExitStatus> {
+    let (reader, writer) = std::io::pipe()?;
+    command.stderr(writer.try_clone()?).stdout(writer);
+    let mut child = command.spawn()?;
+    // The command holds the writing ends; the pipe ends only when they are gone.
+    command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    let mut stdout = std::io::stdout().lock();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        stdout.write_all(&line)?;
+        report.read_line(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
     }
-    variables
+    Ok(child.wait()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_chosen_servers_are_told_to_the_tests() {
-        let chosen = [Chosen {
-            kind: Kind::Sqlite,
-            server: None,
-        }];
-        let variables = variables(&chosen, &[]);
-        assert!(variables.iter().all(|(_, value)| value.is_none()));
-        let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
-        assert!(names.contains(&"BENTO_TEST_POSTGRES_URL"), "{names:?}");
-        assert!(names.contains(&"BENTO_TEST_KAFKA_SERVER"), "{names:?}");
-    }
 
     fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|&word| word.to_owned()).collect()

@@ -11,7 +11,6 @@ use crate::Result;
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    pub(crate) version: String,
     pub(crate) directory: PathBuf,
     pub(crate) features: Vec<String>,
     pub(crate) published: bool,
@@ -106,7 +105,6 @@ fn package(metadata: &Value) -> Result<Package> {
         .ok_or("a package without features")?;
     Ok(Package {
         name: text("name")?.to_owned(),
-        version: text("version")?.to_owned(),
         directory: Path::new(text("manifest_path")?)
             .parent()
             .ok_or("a manifest without a directory")?
@@ -117,31 +115,11 @@ fn package(metadata: &Value) -> Result<Package> {
     })
 }
 
-/// A program that cargo has built.
-#[derive(Debug)]
-pub(crate) struct Program {
-    /// The name of its target.
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    /// The file with its `main`, or with the root of the library that it tests.
-    pub(crate) source: PathBuf,
-    /// The directory of its package.
-    pub(crate) directory: PathBuf,
-    pub(crate) role: Role,
-}
-
-/// The purpose of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Binary,
-    UnitTests,
-    IntegrationTest,
-}
-
-/// Builds every target with the features that `cargo test` uses, and lists the programs.
+/// Builds every target with the features that `cargo test` uses, and lists the programs by target
+/// name.
 ///
 /// One set of features for all that is run, so that nothing is built twice.
-pub(crate) fn build_programs() -> Result<Vec<Program>> {
+pub(crate) fn build_programs() -> Result<Vec<(String, PathBuf)>> {
     let messages = {
         let mut command = cargo();
         command.args([
@@ -156,37 +134,27 @@ pub(crate) fn build_programs() -> Result<Vec<Program>> {
     };
     let mut programs = Vec::new();
     for line in messages.lines() {
-        programs.extend(built_program(&serde_json::from_str(line)?));
+        let message: Value = serde_json::from_str(line)?;
+        let kind = message["target"]["kind"][0].as_str();
+        let is_test = message["profile"]["test"].as_bool() == Some(true);
+        if let (Some("bin"), false, Some(name), Some(path)) = (
+            kind,
+            is_test,
+            message["target"]["name"].as_str(),
+            message["executable"].as_str(),
+        ) {
+            programs.push((name.to_owned(), PathBuf::from(path)));
+        }
     }
     Ok(programs)
 }
 
-/// The program of which one message of cargo tells.
-fn built_program(message: &Value) -> Option<Program> {
-    let target = &message["target"];
-    let kind = target["kind"][0].as_str();
-    let role = match (message["profile"]["test"].as_bool(), kind) {
-        (Some(true), Some("test")) => Role::IntegrationTest,
-        (Some(true), _) => Role::UnitTests,
-        (_, Some("bin")) => Role::Binary,
-        _ => return None,
-    };
-    let manifest = Path::new(message["manifest_path"].as_str()?);
-    Some(Program {
-        name: target["name"].as_str()?.to_owned(),
-        path: message["executable"].as_str()?.into(),
-        source: target["src_path"].as_str()?.into(),
-        directory: manifest.parent()?.to_owned(),
-        role,
-    })
-}
-
 /// The program of a bin target among those that were built.
-pub(crate) fn program<'a>(programs: &'a [Program], name: &str) -> Result<&'a Path> {
+pub(crate) fn program<'a>(programs: &'a [(String, PathBuf)], name: &str) -> Result<&'a Path> {
     programs
         .iter()
-        .find(|program| program.role == Role::Binary && program.name == name)
-        .map(|program| program.path.as_path())
+        .find(|(target, _)| target == name)
+        .map(|(_, path)| path.as_path())
         .ok_or_else(|| format!("the workspace has no program `{name}`").into())
 }
 

@@ -17,7 +17,7 @@ pub(super) fn use_it(kind: Kind, _: &Probe<'_>) -> Result<Server> {
             version: "librdkafka's mock cluster".to_owned(),
             source: "in each test".to_owned(),
             limits: Some(why_less),
-            running: None,
+            _running: None,
         }),
         _ => Err(format!("there is no mock of {}", kind.name()).into()),
     }

@@ -50,15 +50,17 @@ pub(super) struct Place {
 
 /// Starts the server whose programs are installed.
 pub(super) fn start(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
-    let port = free_port()?;
-    let name = format!("bento-xtask-{}-{}-{port}", std::process::id(), kind.name());
+    let name = format!("bento-xtask-{}-{}", std::process::id(), kind.name());
     // A broker has little to write, and some give less room to others if their disk is small.
     let directory = if kind.is_broker() {
         env::temp_dir().join(name)
     } else {
         temporary_folder().join(name)
     };
-    let place = Place { directory, port };
+    let place = Place {
+        port: free_port()?,
+        directory,
+    };
     let mut plan = match kind {
         Kind::Sqlite => return Err("SQLite needs no server".into()),
         Kind::Postgres => postgres::plan(&place)?,
